@@ -1,0 +1,109 @@
+"""The one way we build an HTTP client: bounded, silent about secrets, honest about what was sent.
+
+The client speaks through aiohttp, which sends several times as many requests per second as httpx's
+own transport. Its adapter reports a connection that broke *after* the request had left as a failed
+*connect* (`aiohttp.ServerDisconnectedError` and a reset are `ClientConnectionError`s, and that maps
+to `httpx.ConnectTimeout`). For a push that difference is everything: what never left may be sent
+again, what may have arrived may not. `SentAwareTransport` puts it right.
+
+Nothing here logs a header, and httpx hides `Authorization` in the `repr` of its headers. aiohttp does
+not: the `repr` of its `ClientResponseError` quotes them. So its errors end here and are not chained;
+ours name the class alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import timedelta
+
+_NEVER_LEFT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_KEPT_ALIVE_SECONDS = 15.0
+
+
+def http_client(*, timeout: timedelta, connections_max: int) -> httpx.AsyncClient:
+    """A client for one destination: no redirects, no proxies from the environment, no cookies.
+
+    `timeout` bounds each of: the wait for a free connection, connecting, and every read. Raises
+    `httpx.ConnectError` or `httpx.ConnectTimeout` only if no byte of the request can have left;
+    `httpx.ReadTimeout`, `httpx.ReadError` or `httpx.RemoteProtocolError` if it may have arrived.
+    """
+    transport = SentAwareTransport(connections_max=connections_max)
+    return httpx.AsyncClient(
+        transport=transport,
+        timeout=timeout.total_seconds(),
+        trust_env=False,
+        follow_redirects=False,
+    )
+
+
+class SentAwareTransport(httpx.AsyncBaseTransport):
+    """aiohttp as httpx's transport, with errors that tell whether the request may have arrived."""
+
+    def __init__(self, *, connections_max: int) -> None:
+        self._ssl = httpx.create_ssl_context()
+        self._connections_max = connections_max
+        self._inner = AiohttpTransport(client=self._session)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request`; errors as `http_client` promises."""
+        try:
+            response = await self._inner.handle_async_request(request)
+        except (httpx.TransportError, aiohttp.ClientError, TimeoutError) as error:
+            raise _sent_aware(error, request) from None
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        response.stream = _SentAwareStream(stream, request)
+        return response
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._inner.aclose()
+
+    def _session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=self._connections_max, keepalive_timeout=_KEPT_ALIVE_SECONDS, ssl=self._ssl
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+class _SentAwareStream(httpx.AsyncByteStream):
+    """An answer's body; whatever breaks while it is read came after the request had left."""
+
+    def __init__(self, inner: httpx.AsyncByteStream, request: httpx.Request) -> None:
+        self._inner = inner
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._inner:
+                yield chunk
+        except (httpx.TransportError, aiohttp.ClientError, TimeoutError) as error:
+            raise _after_it_left(error, self._request) from None
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _sent_aware(error: Exception, request: httpx.Request) -> httpx.TransportError:
+    cause = error.__cause__ if isinstance(error, httpx.TransportError) else error
+    if isinstance(cause, aiohttp.ConnectionTimeoutError):
+        return httpx.ConnectTimeout("not connected in time", request=request)
+    if isinstance(cause, _NEVER_LEFT):
+        return httpx.ConnectError(f"cannot connect: {type(cause).__name__}", request=request)
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return error
+    return _after_it_left(error, request)
+
+
+def _after_it_left(error: Exception, request: httpx.Request) -> httpx.TransportError:
+    if isinstance(error, (httpx.ReadTimeout, TimeoutError)):
+        return httpx.ReadTimeout("no answer in time", request=request)
+    cause = error.__cause__ or error
+    return httpx.ReadError(f"the answer broke off: {type(cause).__name__}", request=request)
