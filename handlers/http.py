@@ -6,9 +6,9 @@ own transport. Its adapter reports a connection that broke *after* the request h
 to `httpx.ConnectTimeout`). For a push that difference is everything: what never left may be sent
 again, what may have arrived may not. `SentAwareTransport` puts it right.
 
-Nothing here logs a header, and httpx hides `Authorization` in the `repr` of its headers. aiohttp does
-not: the `repr` of its `ClientResponseError` quotes them. So its errors end here and are not chained;
-ours name the class alone.
+Nothing here logs a header, and httpx hides `Authorization` in the `repr` of its headers. aiohttp
+does not: the `repr` of its `ClientResponseError` quotes them. So its errors end here and are not
+chained; ours name the class alone.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
@@ -78,6 +79,7 @@ class _Held:
 class TokenProvider:
     """Hands out a valid access token; ten callers who find it expired cause one exchange.
 
+    They share its failure, too: an endpoint that hangs costs them one timeout, not ten in a row.
     Expiry runs on `monotonic`, so a stepped wall clock neither prolongs nor shortens a token;
     `wall` (aware UTC) dates the grant and reveals a skewed clock. A token that lives less than ten
     minutes is refreshed at half its life instead of 300 s before its end.
@@ -99,6 +101,7 @@ class TokenProvider:
         self._wall = wall
         self._held: _Held | None = None
         self._quiet_until = float("-inf")
+        self._failure: CredentialsRejected | TransientFailure | None = None
         self._lock = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -114,17 +117,24 @@ class TokenProvider:
         """
         if (held := self._current()) is not None:
             return held.token
+        failure_before = self._failure
         async with self._lock:
             if (held := self._current()) is not None:
                 return held.token
+            if self._failure is not None and self._failure is not failure_before:
+                raise copy(self._failure)  # whoever we waited for asked just now, also for us
             try:
                 return await self._exchange()
-            except TransientFailure:
+            except TransientFailure as failure:
                 now = self._monotonic()
-                if self._held is None or not self._held.usable(now):
-                    raise
-                self._quiet_until = now + REFRESH_PAUSE_SECONDS
-                return self._held.token
+                if self._held is not None and self._held.usable(now):
+                    self._quiet_until = now + REFRESH_PAUSE_SECONDS
+                    return self._held.token
+                self._failure = failure
+                raise
+            except CredentialsRejected as failure:
+                self._failure = failure
+                raise
 
     def invalidate(self, token: str) -> None:
         """Forget `token` because its receiver refused it; a newer one is kept."""
@@ -159,7 +169,7 @@ class TokenProvider:
         if response.status_code != _OK:
             raise self._refusal(response)
         self._held = _read_token(response.content, sent_at)
-        self._quiet_until = float("-inf")
+        self._quiet_until, self._failure = float("-inf"), None
         return self._held.token
 
     def _refusal(self, response: httpx.Response) -> CredentialsRejected | TransientFailure:
