@@ -1,0 +1,4 @@
+"""What happens over days: pure decisions in, messages out.
+
+A saga never calls a handler; it publishes a command. `sagas.app` puts the application together.
+"""
