@@ -130,10 +130,10 @@ class TokenProvider:
                 if self._held is not None and self._held.usable(now):
                     self._quiet_until = now + REFRESH_PAUSE_SECONDS
                     return self._held.token
-                self._failure = failure
+                self._failure = copy(failure)
                 raise
             except CredentialsRejected as failure:
-                self._failure = failure
+                self._failure = copy(failure)
                 raise
 
     def invalidate(self, token: str) -> None:
