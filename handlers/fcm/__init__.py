@@ -1,0 +1,1 @@
+"""Push through Firebase Cloud Messaging, HTTP v1: the nudge beside the inbox row."""
