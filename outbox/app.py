@@ -1,0 +1,109 @@
+"""An application: the handlers and sagas of one program, put together once and then only read."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from outbox.clock import SystemClock
+from outbox.errors import HandlerInvalid, MessageClassInvalid
+from outbox.handler import Handler
+from outbox.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+    import typer
+
+    from outbox.clock import Clock
+    from outbox.handler import Effect
+    from outbox.migrations import History
+    from outbox.saga.declaration import Saga
+
+
+@asynccontextmanager
+async def _nothing_to_open() -> AsyncIterator[None]:
+    yield
+
+
+class App:
+    """What `OUTBOX_APP` names: handlers by name, message classes by topic and version.
+
+    `clock` is the one injected clock. `lifespan` is entered around everything that calls handlers and opens what they need (HTTP clients).
+    `histories` are schema histories applied after the engine's own. `commands` are added to the
+    command line. Raises `HandlerInvalid` or `MessageClassInvalid` where two parts contradict.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        lifespan: Callable[[], AbstractAsyncContextManager[None]] = _nothing_to_open,
+        histories: tuple[History, ...] = (),
+        before_migrate: Callable[[str], None] | None = None,
+        commands: typer.Typer | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name, self.lifespan, self.histories, self.commands = name, lifespan, histories, commands
+        self.before_migrate = before_migrate
+        self.clock: Clock = clock or SystemClock()
+        self._handlers: dict[str, Handler] = {}
+        self._messages: dict[tuple[str, int], type[Message]] = {}
+        self._sagas: dict[str, Saga[Any]] = {}
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """Handlers by name, those of sagas included."""
+        return self._handlers
+
+    @property
+    def sagas(self) -> Mapping[str, Saga[Any]]:
+        """Sagas by name."""
+        return self._sagas
+
+    def add(self, handler: Handler) -> Handler:
+        """Register `handler`; its name must be free and its message classes must not contradict others."""
+        if handler.name in self._handlers:
+            raise HandlerInvalid(handler.name, "the name is taken; each handler has its own")
+        for message_class in handler.messages:
+            known = self._messages.setdefault((message_class.topic, message_class.version), message_class)
+            if known is not message_class:
+                raise MessageClassInvalid(
+                    message_class.__name__,
+                    f"topic {message_class.topic!r} version {message_class.version} is already {known.__name__}",
+                )
+        self._handlers[handler.name] = handler
+        return handler
+
+    def handler(
+        self, *messages: type[Message], name: str, effect: Effect, **terms: Any  # noqa: ANN401 - the fields of Handler
+    ) -> Callable[[Any], Any]:
+        """Register the decorated coroutine function; `terms` are the other fields of `Handler`."""
+
+        def register(call: Any) -> Any:  # noqa: ANN401 - either kind of call
+            self.add(Handler(name=name, messages=messages, effect=effect, call=call, **terms))
+            return call
+
+        return register
+
+    def add_saga(self, saga: Saga[Any]) -> None:
+        """Register a saga: it becomes the handler `saga.name`, reached through deliveries like any other."""
+        from outbox.saga.runner import saga_handler  # noqa: PLC0415 - the runner needs the app's catalogue
+
+        self._sagas[saga.name] = saga
+        self.add(saga_handler(saga, self))
+
+    def message_class(self, topic: str, version: int) -> type[Message] | None:
+        """The class that reads `topic` at `version`; None when this code does not know it."""
+        return self._messages.get((topic, version))
+
+    def routes(self) -> Iterator[tuple[str, str, bool]]:
+        """Each (topic, handler, ordered) this code wants routed."""
+        for handler in self._handlers.values():
+            for topic in sorted({message.topic for message in handler.messages}):
+                if not topic.startswith("outbox."):  # the engine's own topics are addressed to one handler
+                    yield topic, handler.name, handler.ordered
+
+    def watchers(self, topic: str) -> list[Saga[Any]]:
+        """The sagas that want to hear how deliveries of `topic` end."""
+        return [saga for saga in self._sagas.values() if topic in saga.watches]

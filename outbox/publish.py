@@ -1,0 +1,168 @@
+"""Publishing: a message joins the caller's open transaction and commits or vanishes with it (P1).
+
+Everything that can be refused is refused before any SQL, so that the caller's transaction survives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import structlog
+from sqlalchemy.engine import Connection as SqlConnection
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from outbox import handles, queries
+from outbox.errors import TransactionReadOnly
+from outbox.payload import check_due_at, check_key, encode
+from outbox.tracing import current_headers
+
+if TYPE_CHECKING:
+    from outbox.handles import AsyncHandle, SyncHandle
+    from outbox.message import Message
+
+log = structlog.get_logger("outbox")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReceipt:
+    """What became of a publish. `duplicate`: the dedup key was taken, `message_id` is the winner's.
+
+    `deliveries` 0 on a message that is no duplicate: its topic has no route yet; it is parked and the
+    relay sends it once a route exists.
+    """
+
+    message_id: int
+    duplicate: bool
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """One message and its terms, for `publish_many`. The fields are those of `publish`."""
+
+    message: Message
+    key: str | None = None
+    sequence: int | None = None
+    dedup_key: str | None = None
+    due_at: datetime | None = None
+    priority: int = 0
+    correlation_id: str | None = None
+
+
+def publish(  # noqa: PLR0913 - the fixed surface
+    handle: SyncHandle,
+    message: Message,
+    *,
+    key: str | None = None,
+    sequence: int | None = None,
+    dedup_key: str | None = None,
+    due_at: datetime | None = None,
+    priority: int = 0,
+    correlation_id: str | None = None,
+) -> PublishReceipt:
+    """Publish `message` in the open transaction of `handle`; never commits.
+
+    `key` orders deliveries of handlers that ask for it; `sequence` is a version counted under the lock
+    of the row the key stands for. `dedup_key` publishes once per topic within the class's window.
+    `due_at` (aware) delays it; a higher `priority` (-100..100) goes first where a handler is behind.
+    Raises a `PublishError` before any SQL, leaving the caller's transaction as it was.
+    """
+    publication = Publication(
+        message=message, key=key, sequence=sequence, dedup_key=dedup_key, due_at=due_at, priority=priority,
+        correlation_id=correlation_id,
+    )
+    return publish_many(handle, [publication])[0]
+
+
+async def apublish(  # noqa: PLR0913 - the fixed surface
+    handle: AsyncHandle,
+    message: Message,
+    *,
+    key: str | None = None,
+    sequence: int | None = None,
+    dedup_key: str | None = None,
+    due_at: datetime | None = None,
+    priority: int = 0,
+    correlation_id: str | None = None,
+) -> PublishReceipt:
+    """`publish` for async handles."""
+    publication = Publication(
+        message=message, key=key, sequence=sequence, dedup_key=dedup_key, due_at=due_at, priority=priority,
+        correlation_id=correlation_id,
+    )
+    return (await apublish_many(handle, [publication]))[0]
+
+
+def publish_many(handle: SyncHandle, publications: Sequence[Publication]) -> list[PublishReceipt]:
+    """Publish all of `publications` in one statement; receipts come in the same order. As `publish` otherwise."""
+    handles.check_sync(handle)
+    rows = _rows(publications)
+    if isinstance(handle, psycopg.Connection):
+        handles.check_psycopg(handle)
+        found = queries.publish_sync(handle, rows) if publications else []
+        return _receipts(publications, found)
+    if not isinstance(handle, SqlConnection):
+        session = handle() if callable(handle) else handle
+        handles.check_sqlalchemy_session(session)
+        handle = session.connection()
+    handles.check_sqlalchemy(handle)
+    found = queries.publish_sqlalchemy(handle, rows) if publications else []
+    return _receipts(publications, found)
+
+
+async def apublish_many(handle: AsyncHandle, publications: Sequence[Publication]) -> list[PublishReceipt]:
+    """`publish_many` for async handles."""
+    handles.check_async(handle)
+    rows = _rows(publications)
+    if isinstance(handle, psycopg.AsyncConnection):
+        handles.check_psycopg(handle)
+        found = await queries.publish_async(handle, rows) if publications else []
+        return _receipts(publications, found)
+    if isinstance(handle, AsyncSession):
+        handles.check_sqlalchemy_session(handle.sync_session)
+        handle = await handle.connection()
+    await handle.run_sync(handles.check_sqlalchemy)
+    found = await handle.run_sync(queries.publish_sqlalchemy, rows) if publications else []
+    return _receipts(publications, found)
+
+
+def _rows(publications: Sequence[Publication]) -> dict[str, Any]:
+    headers = json.dumps(current_headers())
+    columns: dict[str, list[Any]] = {name: [] for name in queries.PUBLISH_COLUMNS}
+    for publication in publications:
+        message = publication.message
+        payload = encode(message)
+        check_key("key", publication.key)
+        check_key("dedup_key", publication.dedup_key)
+        check_key("correlation_id", publication.correlation_id)
+        check_due_at(publication.due_at)
+        window: timedelta | None = message.dedup_window if publication.dedup_key else None
+        values = (
+            message.topic, payload, publication.key, publication.dedup_key, publication.due_at, publication.sequence,
+            publication.correlation_id, message.version, headers, publication.priority, window,
+        )
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value)
+    return columns
+
+
+def _receipts(
+    publications: Sequence[Publication], found: Sequence[tuple[int | None, bool, int, str | None]]
+) -> list[PublishReceipt]:
+    receipts: list[PublishReceipt] = []
+    for message_id, duplicate, deliveries, _ in found:
+        if message_id is None:
+            raise TransactionReadOnly
+        receipts.append(PublishReceipt(message_id, duplicate, deliveries))
+    for publication, receipt in zip(publications, receipts, strict=True):
+        if not receipt.deliveries and not receipt.duplicate:
+            log.warning(
+                "message.unrouted", topic=publication.message.topic, message_id=receipt.message_id,
+                advice="no handler is routed for this topic; the message is parked until `outbox migrate` or a relay adds one",
+            )
+    return receipts

@@ -1,0 +1,23 @@
+-- adopt_unrouted: make the deliveries of parked messages whose topic has a route by now.
+-- index: unrouted_topic_idx (topic, message_id)
+-- why: bounded, so that a long park does not make a long transaction.
+with adopted as (
+    delete from outbox.unrouted as u
+    where u.message_id in (
+        select p.message_id
+        from outbox.unrouted as p
+        where exists (select from outbox.route as r where r.topic = p.topic)
+        order by p.message_id
+        limit 1000
+        for update skip locked
+    )
+    returning u.message_id, u.topic
+), sent as (
+    insert into outbox.delivery (message_id, handler, key, position)
+    select a.message_id, r.handler, case when r.ordered then m.key end, coalesce(m.sequence, m.id)
+    from adopted as a
+    inner join outbox.message as m on m.id = a.message_id
+    inner join outbox.route as r on r.topic = a.topic
+    order by a.message_id
+)
+select count(*) from adopted

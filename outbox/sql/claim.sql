@@ -1,0 +1,49 @@
+-- claim: lease up to `limit` due deliveries of one unordered handler to one relay.
+-- index: delivery_ready_idx (handler, id) where due_at is null; delivery_due_idx (handler, due_at, id)
+-- why: rows due since their publication go in id order above the relay's low-water mark `after`, so that
+--      a claim does not walk over the dead rows at the head of the index; retries go by their due date,
+--      at most half of a claim, so that neither starves the other. What was taken and not settled is
+--      left to claim_lone: one message that kills its worker must not take its neighbours along.
+with open as (
+    select handler
+    from outbox.destination
+    where handler = %(handler)s
+        and paused_at is null
+        and circuit_opened_at is null
+        and (held_until is null or held_until <= coalesce(%(now)s::timestamptz, now()))
+), again as materialized (
+    select d.id
+    from outbox.delivery as d
+    where d.handler = (select handler from open)
+        and d.due_at <= coalesce(%(now)s::timestamptz, now())
+        and d.lease_token is null
+        and d.unknown_at is null
+    order by d.due_at, d.id
+    limit (%(limit)s + 1) / 2
+    for update skip locked
+), fresh as materialized (
+    select d.id
+    from outbox.delivery as d
+    where d.handler = (select handler from open)
+        and d.due_at is null
+        and d.id > %(after)s
+        and d.lease_token is null
+        and d.unknown_at is null
+    order by d.id
+    limit %(limit)s - (select count(*) from again)
+    for update skip locked
+), leased as (
+    update outbox.delivery as d
+    set lease_token = %(token)s,
+        lease_until = coalesce(%(now)s::timestamptz, now()) + %(lease)s::interval,
+        leased_by = %(relay)s
+    from (select id from again union all select id from fresh) as picked
+    where d.id = picked.id
+    returning d.*
+)
+select l.id, l.message_id, l.key, l.position, l.attempts, l.resends, l.lease_token, l.lease_until, l.due_at is null as fresh,
+    m.topic, m.version, m.payload::text as payload, m.headers ->> 'traceparent' as traceparent,
+    m.key as message_key, m.sequence, m.correlation_id, m.created_at
+from leased as l
+inner join outbox.message as m on m.id = l.message_id
+order by l.id

@@ -1,0 +1,44 @@
+-- claim_keyed: lease up to `limit` due deliveries of one ordered handler, the head of each key only.
+-- index: delivery_ready_idx (handler, id) where due_at is null; delivery_key_idx (handler, key, position, id)
+-- why: any earlier row of the key blocks, leased, waiting or unknown, whether or not this snapshot sees
+--      its lease; so two relays can never hold two deliveries of one key. Only a row whose first due
+--      date lies ahead has not joined its key yet.
+with open as (
+    select handler
+    from outbox.destination
+    where handler = %(handler)s
+        and paused_at is null
+        and circuit_opened_at is null
+        and (held_until is null or held_until <= coalesce(%(now)s::timestamptz, now()))
+), heads as materialized (
+    select d.id
+    from outbox.delivery as d
+    where d.handler = (select handler from open)
+        and (d.due_at is null or d.due_at <= coalesce(%(now)s::timestamptz, now()))
+        and d.lease_token is null
+        and d.unknown_at is null
+        and not exists (
+            select from outbox.delivery as e
+            where e.handler = d.handler
+                and e.key = d.key
+                and (e.position, e.id) < (d.position, d.id)
+                and (e.due_at is null or e.attempts > 0 or e.due_at <= coalesce(%(now)s::timestamptz, now()))
+        )
+    order by d.id
+    limit %(limit)s
+    for update skip locked
+), leased as (
+    update outbox.delivery as d
+    set lease_token = %(token)s,
+        lease_until = coalesce(%(now)s::timestamptz, now()) + %(lease)s::interval,
+        leased_by = %(relay)s
+    from heads
+    where d.id = heads.id
+    returning d.*
+)
+select l.id, l.message_id, l.key, l.position, l.attempts, l.resends, l.lease_token, l.lease_until, l.due_at is null as fresh,
+    m.topic, m.version, m.payload::text as payload, m.headers ->> 'traceparent' as traceparent,
+    m.key as message_key, m.sequence, m.correlation_id, m.created_at
+from leased as l
+inner join outbox.message as m on m.id = l.message_id
+order by l.id

@@ -1,0 +1,11 @@
+-- has_suspect: whether a delivery of this handler was taken and not settled.
+-- index: delivery_lease_idx (handler, lease_until) where lease_token is not null
+-- why: asked often and cheaply; only a yes makes the process stop everything else.
+select 1
+from outbox.delivery as d
+where d.handler = %(handler)s
+    and d.lease_token is not null
+    and d.lease_until <= coalesce(%(now)s::timestamptz, now())
+    and d.begun_at is null
+    and d.unknown_at is null
+limit 1

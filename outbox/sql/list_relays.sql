@@ -1,0 +1,6 @@
+-- list_relays: the relays that have been seen, and how long ago.
+-- index: none, a row per relay
+-- why: for status; a relay not seen for a minute is called lost.
+select id, started_at, seen_at, handlers, asleep_until, clock_timestamp() - seen_at as unseen_for
+from outbox.relay
+order by started_at
