@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -65,8 +65,7 @@ class Server:
             name = self.create(word="template")
             try:
                 for history in _HISTORIES:
-                    with suppress(ModuleNotFoundError, AttributeError):
-                        import_module(history).upgrade(self.dsn_of(name))
+                    import_module(history).upgrade(self.dsn_of(name))
             except BaseException:
                 self.drop(name)
                 raise
