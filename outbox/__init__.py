@@ -11,10 +11,35 @@ from outbox.errors import (
     PublishError,
     TransientFailure,
 )
-from outbox.handler import Attempt, DestinationChange, Effect, Handler, Order, Settled, UnknownPolicy
+from outbox.handler import (
+    Attempt,
+    DestinationChange,
+    Effect,
+    Handler,
+    Order,
+    Settled,
+    UnknownPolicy,
+)
 from outbox.message import Message
-from outbox.outcome import AnyOutcome, Dead, Done, Outcome, Retry, Superseded, Suppressed, Unknown, Withdrawn
-from outbox.publish import Publication, PublishReceipt, apublish, apublish_many, publish, publish_many
+from outbox.outcome import (
+    AnyOutcome,
+    Dead,
+    Done,
+    Outcome,
+    Retry,
+    Superseded,
+    Suppressed,
+    Unknown,
+    Withdrawn,
+)
+from outbox.publish import (
+    Publication,
+    PublishReceipt,
+    apublish,
+    apublish_many,
+    publish,
+    publish_many,
+)
 from outbox.relay import Relay
 from outbox.retry import Exponential, Ladder, RetryPolicy
 from outbox.saga import Decision, DeliveryReport, Report, Saga, SagaState, TimedOut, Timer

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import typer
 
+    from pydantic_settings import BaseSettings
+
     from outbox.clock import Clock
     from outbox.handler import Effect
     from outbox.migrations import History
@@ -31,7 +33,7 @@ class App:
 
     `clock` is the one injected clock. `lifespan` is entered around everything that calls handlers and opens what they need (HTTP clients).
     `histories` are schema histories applied after the engine's own. `commands` are added to the
-    command line. Raises `HandlerInvalid` or `MessageClassInvalid` where two parts contradict.
+    command line, `settings` to `outbox config`. Raises `HandlerInvalid` or `MessageClassInvalid` where two parts contradict.
     """
 
     def __init__(
@@ -43,8 +45,15 @@ class App:
         before_migrate: Callable[[str], None] | None = None,
         commands: typer.Typer | None = None,
         clock: Clock | None = None,
+        settings: tuple[type[BaseSettings], ...] = (),
     ) -> None:
-        self.name, self.lifespan, self.histories, self.commands = name, lifespan, histories, commands
+        self.settings = settings
+        self.name, self.lifespan, self.histories, self.commands = (
+            name,
+            lifespan,
+            histories,
+            commands,
+        )
         self.before_migrate = before_migrate
         self.clock: Clock = clock or SystemClock()
         self._handlers: dict[str, Handler] = {}
@@ -66,7 +75,9 @@ class App:
         if handler.name in self._handlers:
             raise HandlerInvalid(handler.name, "the name is taken; each handler has its own")
         for message_class in handler.messages:
-            known = self._messages.setdefault((message_class.topic, message_class.version), message_class)
+            known = self._messages.setdefault(
+                (message_class.topic, message_class.version), message_class
+            )
             if known is not message_class:
                 raise MessageClassInvalid(
                     message_class.__name__,
@@ -76,7 +87,11 @@ class App:
         return handler
 
     def handler(
-        self, *messages: type[Message], name: str, effect: Effect, **terms: Any  # noqa: ANN401 - the fields of Handler
+        self,
+        *messages: type[Message],
+        name: str,
+        effect: Effect,
+        **terms: Any,  # noqa: ANN401 - the fields of Handler
     ) -> Callable[[Any], Any]:
         """Register the decorated coroutine function; `terms` are the other fields of `Handler`."""
 
@@ -101,7 +116,9 @@ class App:
         """Each (topic, handler, ordered) this code wants routed."""
         for handler in self._handlers.values():
             for topic in sorted({message.topic for message in handler.messages}):
-                if not topic.startswith("outbox."):  # the engine's own topics are addressed to one handler
+                if not topic.startswith(
+                    "outbox."
+                ):  # the engine's own topics are addressed to one handler
                     yield topic, handler.name, handler.ordered
 
     def watchers(self, topic: str) -> list[Saga[Any]]:

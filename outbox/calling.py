@@ -60,7 +60,9 @@ async def _prepare(
     prepared: Mapping[int, Any]
     try:
         async with lane.pool.connection() as conn, conn.transaction():
-            prepared = await lane.handler.prepare(conn, [(message, attempt) for _, message, attempt in items])
+            prepared = await lane.handler.prepare(
+                conn, [(message, attempt) for _, message, attempt in items]
+            )
     except Exception as error:  # noqa: BLE001 - here these attempts end; nothing has left
         return [], [lane.consumer.failed_before_call(*item, error) for item in items]
     calls: list[tuple[Claimed, Message, Attempt]] = []
@@ -82,14 +84,21 @@ async def _begin(
         return list(calls)
     ids = [row.id for row, _, _ in calls]
     async with lane.pool.connection() as conn:
-        begun = await queries.mark_begun(conn, ids=ids, token=token_of(calls[0][0]), now=lane.app.clock.sql_now())
+        begun = await queries.mark_begun(
+            conn, ids=ids, token=token_of(calls[0][0]), now=lane.app.clock.sql_now()
+        )
     if len(begun) < len(ids):
-        log.warning("delivery.lease_lost", handler=lane.handler.name, delivery_ids=sorted(set(ids) - begun))
+        log.warning(
+            "delivery.lease_lost", handler=lane.handler.name, delivery_ids=sorted(set(ids) - begun)
+        )
     return [call for call in calls if call[0].id in begun]
 
 
 async def _call_and_settle(lane: Lane, calls: Sequence[tuple[Claimed, Message, Attempt]]) -> None:
-    pending = {asyncio.ensure_future(lane.consumer.call(row, message, attempt)) for row, message, attempt in calls}
+    pending = {
+        asyncio.ensure_future(lane.consumer.call(row, message, attempt))
+        for row, message, attempt in calls
+    }
     try:
         while pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -113,8 +122,17 @@ async def _settle(lane: Lane, ended: Sequence[Ended]) -> None:
                 await lane.settlement.settle(conn, ended)
         except Exception as error:
             ids = [end.claimed.id for end in ended]
-            facts = {"error_type": type(error).__name__, "sqlstate": getattr(error, "sqlstate", None)}
-            log.error("delivery.settlement_failed", handler=lane.handler.name, delivery_ids=ids, writes=writes, **facts)
+            facts = {
+                "error_type": type(error).__name__,
+                "sqlstate": getattr(error, "sqlstate", None),
+            }
+            log.error(
+                "delivery.settlement_failed",
+                handler=lane.handler.name,
+                delivery_ids=ids,
+                writes=writes,
+                **facts,
+            )
             if writes == SETTLE_WRITES_MAX:
                 return
         else:

@@ -95,7 +95,9 @@ class Consumer:
         duration_ms = int((time.monotonic() - started) * 1000)
         return Ended(row, _token(row), message, attempt, outcome, error, duration_ms)
 
-    def failed_before_call(self, row: Claimed, message: Message, attempt: Attempt, error: Exception) -> Ended:
+    def failed_before_call(
+        self, row: Claimed, message: Message, attempt: Attempt, error: Exception
+    ) -> Ended:
         """What becomes of an attempt whose preparation failed: nothing had left."""
         outcome = after_failure(
             error, attempt=attempt.number, age=self.clock.now() - row.created_at, policy=self.handler.retry,
@@ -126,7 +128,11 @@ class Consumer:
             case Done() | Suppressed() | Retry() | Dead() | Unknown():
                 return outcome
             case _:
-                log.error("handler.returned_no_outcome", handler=self.handler.name, got=type(outcome).__name__)
+                log.error(
+                    "handler.returned_no_outcome",
+                    handler=self.handler.name,
+                    got=type(outcome).__name__,
+                )
                 return Dead("handler_returned_no_outcome")
 
 

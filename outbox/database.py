@@ -109,4 +109,3 @@ async def _call_in_savepoint(lane: Lane, row: Claimed, message: Message, conn: C
         if not isinstance(end.outcome, Done | Suppressed):
             raise Rollback(savepoint)
     return end
-

@@ -15,7 +15,9 @@ def libpq_dsn(url: str) -> str:
     if not separator or scheme.split("+")[0] not in {"postgres", "postgresql"}:
         msg = (
             "DATABASE_URL must be a PostgreSQL address like postgresql://user@host:5432/name"
-            f" (its scheme is {scheme[:20]!r})" if separator else "DATABASE_URL must look like postgresql://user@host:5432/name"
+            f" (its scheme is {scheme[:20]!r})"
+            if separator
+            else "DATABASE_URL must look like postgresql://user@host:5432/name"
         )
         raise ConfigurationError(msg)
     return f"postgresql://{rest}"

@@ -94,14 +94,18 @@ class TransactionFailed(PublishError):
     """The caller's transaction has already failed."""
 
     def __init__(self) -> None:
-        super().__init__("the transaction has failed; roll it back (or to a savepoint) before you publish")
+        super().__init__(
+            "the transaction has failed; roll it back (or to a savepoint) before you publish"
+        )
 
 
 class TransactionReadOnly(PublishError):
     """The caller's transaction may not write."""
 
     def __init__(self) -> None:
-        super().__init__("the transaction is read-only; publish from one that may write (not from a replica)")
+        super().__init__(
+            "the transaction is read-only; publish from one that may write (not from a replica)"
+        )
 
 
 class PayloadInvalid(PublishError):
@@ -126,7 +130,9 @@ class NaiveDatetime(PublishError):
     """A datetime without a zone names no instant."""
 
     def __init__(self, field: str) -> None:
-        super().__init__(f"{field} is a datetime without a zone; give an aware one, e.g. datetime.now(UTC)")
+        super().__init__(
+            f"{field} is a datetime without a zone; give an aware one, e.g. datetime.now(UTC)"
+        )
         self.field = field
 
 
@@ -153,7 +159,9 @@ class SchemaTooOld(SchemaError):
     """The database is behind this code."""
 
     def __init__(self, found: str, wanted: str) -> None:
-        super().__init__(f"the database is at revision {found}, this code needs {wanted}; run `outbox migrate`")
+        super().__init__(
+            f"the database is at revision {found}, this code needs {wanted}; run `outbox migrate`"
+        )
         self.found, self.wanted = found, wanted
 
 
@@ -161,7 +169,9 @@ class SchemaTooNew(SchemaError):
     """The database was migrated by a newer version that this code cannot work with."""
 
     def __init__(self, found: str) -> None:
-        super().__init__(f"the database is at revision {found}, which this version does not know; install the newer version")
+        super().__init__(
+            f"the database is at revision {found}, which this version does not know; install the newer version"
+        )
         self.found = found
 
 
@@ -169,7 +179,9 @@ class DatabaseUnreachable(OutboxError):
     """No session with the server; the reason is given by class and SQLSTATE, never with the address's password."""
 
     def __init__(self, where: str, reason: str) -> None:
-        super().__init__(f"cannot reach the database at {where}: {reason}; check DATABASE_URL, the server and the credentials")
+        super().__init__(
+            f"cannot reach the database at {where}: {reason}; check DATABASE_URL, the server and the credentials"
+        )
         self.where, self.reason = where, reason
 
 

@@ -146,17 +146,26 @@ class Handler:
     def __post_init__(self) -> None:
         """Refuse what cannot work, at start and not at three in the morning."""
         if not self.name.replace("_", "").isalnum() or not self.name[:1].isalpha():
-            raise HandlerInvalid(self.name, "a name is letters, digits and underscores, starting with a letter")
+            raise HandlerInvalid(
+                self.name, "a name is letters, digits and underscores, starting with a letter"
+            )
         if not self.messages:
             raise HandlerInvalid(self.name, "it takes no message; give at least one message class")
         if self.concurrency < 1 or self.batch_max < 1 or self.lone_claims_max < 1:
-            raise HandlerInvalid(self.name, "concurrency, batch_max and lone_claims_max are at least 1")
+            raise HandlerInvalid(
+                self.name, "concurrency, batch_max and lone_claims_max are at least 1"
+            )
         if self.timeout <= timedelta(0):
             raise HandlerInvalid(self.name, f"timeout is {self.timeout}, it must be above zero")
         if self.effect is Effect.DATABASE and self.prepare is not None:
-            raise HandlerInvalid(self.name, "prepare is for handlers that call out; a DATABASE handler has its connection")
+            raise HandlerInvalid(
+                self.name,
+                "prepare is for handlers that call out; a DATABASE handler has its connection",
+            )
         if self.unknown is UnknownPolicy.RESEND_ONCE and self.effect is not Effect.AMBIGUOUS:
-            raise HandlerInvalid(self.name, "only AMBIGUOUS handlers have unknown outcomes to send again")
+            raise HandlerInvalid(
+                self.name, "only AMBIGUOUS handlers have unknown outcomes to send again"
+            )
 
     @property
     def lease(self) -> timedelta:

@@ -30,7 +30,10 @@ ASYNC_KINDS = "a SQLAlchemy AsyncSession or AsyncConnection, or a psycopg AsyncC
 def check_sync(handle: object) -> None:
     """Raise `HandleUnusable` unless `publish` can take `handle`."""
     if isinstance(handle, AsyncSession | SqlAsyncConnection | psycopg.AsyncConnection):
-        raise HandleUnusable(f"an async handle ({type(handle).__name__})", "await apublish(...) instead of publish(...)")
+        raise HandleUnusable(
+            f"an async handle ({type(handle).__name__})",
+            "await apublish(...) instead of publish(...)",
+        )
     if not isinstance(handle, Session | scoped_session | SqlConnection | psycopg.Connection):
         raise HandleUnusable(f"a {type(handle).__name__}", f"give {SYNC_KINDS}")
 
@@ -38,7 +41,9 @@ def check_sync(handle: object) -> None:
 def check_async(handle: object) -> None:
     """Raise `HandleUnusable` unless `apublish` can take `handle`."""
     if isinstance(handle, Session | scoped_session | SqlConnection | psycopg.Connection):
-        raise HandleUnusable(f"a sync handle ({type(handle).__name__})", "call publish(...) instead of apublish(...)")
+        raise HandleUnusable(
+            f"a sync handle ({type(handle).__name__})", "call publish(...) instead of apublish(...)"
+        )
     if not isinstance(handle, AsyncSession | SqlAsyncConnection | psycopg.AsyncConnection):
         raise HandleUnusable(f"a {type(handle).__name__}", f"give {ASYNC_KINDS}")
 

@@ -101,7 +101,9 @@ async def unrouted(conn: Conn) -> list[UnroutedTopic]:
         return await cursor.fetchall()
 
 
-async def waiting_delivery(conn: Conn, delivery_id: int, *, now: Now = None) -> Mapping[str, Any] | None:
+async def waiting_delivery(
+    conn: Conn, delivery_id: int, *, now: Now = None
+) -> Mapping[str, Any] | None:
     """All that decides whether one delivery can be claimed; None when it waits no more."""
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(EXPLAIN_DELIVERY, {"delivery_id": delivery_id, "now": now})
@@ -115,7 +117,9 @@ async def dead_letter(conn: Conn, delivery_id: int) -> Mapping[str, Any] | None:
         return await cursor.fetchone()
 
 
-async def receipts(conn: Conn, delivery_id: int, message_id: int | None = None) -> list[Mapping[str, Any]]:
+async def receipts(
+    conn: Conn, delivery_id: int, message_id: int | None = None
+) -> list[Mapping[str, Any]]:
     """The trace of one delivery, oldest first."""
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(LIST_RECEIPTS, {"delivery_id": delivery_id, "message_id": message_id})

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("outbox")
 
+
 class ProcessGate:
     """Lets many batches run at once, or one suspect alone: a killer must not take neighbours along."""
 
@@ -95,7 +96,9 @@ class Lane:
         """Claim one batch, run it, settle it; how many deliveries it had."""
         from outbox import calling, database  # noqa: PLC0415 - they build on this module
 
-        rows = await self.claim(self.handler.concurrency if self.calls_out else self.handler.batch_max)
+        rows = await self.claim(
+            self.handler.concurrency if self.calls_out else self.handler.batch_max
+        )
         if not rows:
             return 0
         await self.gate.enter()
@@ -150,7 +153,12 @@ class Lane:
         try:
             return decode(self.app, row)
         except VersionUnreadable:
-            log.warning("delivery.version_unreadable", handler=self.handler.name, topic=row.topic, version=row.version)
+            log.warning(
+                "delivery.version_unreadable",
+                handler=self.handler.name,
+                topic=row.topic,
+                version=row.version,
+            )
             return None
         except ValidationError as error:
             return self.consumer.unreadable(row, error)
@@ -162,7 +170,11 @@ class Lane:
         token = token_of(rows[0])
         async with self.pool.connection() as conn:
             await queries.give_back(
-                conn, ids=[row.id for row in rows], token=token, wait=wait, now=self.app.clock.sql_now()
+                conn,
+                ids=[row.id for row in rows],
+                token=token,
+                wait=wait,
+                now=self.app.clock.sql_now(),
             )
 
     def _terms(self, limit: int) -> ClaimTerms:
@@ -178,13 +190,17 @@ class Lane:
                 return []
             overtaken = await queries.supersede_overtaken(conn, terms, newest)
             if overtaken:
-                await self.settlement.settle_superseded(conn, overtaken, [self._reported(row) for row in overtaken])
+                await self.settlement.settle_superseded(
+                    conn, overtaken, [self._reported(row) for row in overtaken]
+                )
             return await queries.lease_ids(conn, terms, [one.id for one in newest if one.due])
 
     async def _expire_begun(self, conn: Conn) -> None:
         async with conn.transaction():
             now = self.app.clock.sql_now()
-            lost = await queries.expire_begun(conn, handler=self.handler.name, relay=self.relay, now=now)
+            lost = await queries.expire_begun(
+                conn, handler=self.handler.name, relay=self.relay, now=now
+            )
             if not lost:
                 return
             log.warning("delivery.outcome_unknown", handler=self.handler.name, count=len(lost))
@@ -192,7 +208,9 @@ class Lane:
             if self.handler.unknown is UnknownPolicy.RESEND_ONCE:
                 resent = await queries.resend_unknown(conn, ids=[row.id for row in lost], now=now)
             held = [row for row in lost if row.id not in resent]
-            await self.settlement.settle_unknown_expired(conn, held, [self._reported(row) for row in held])
+            await self.settlement.settle_unknown_expired(
+                conn, held, [self._reported(row) for row in held]
+            )
 
     async def _bury_poisoned(self, conn: Conn) -> None:
         async with conn.transaction():
@@ -201,14 +219,22 @@ class Lane:
                 now=self.app.clock.sql_now(),
             )  # fmt: skip
             if buried:
-                log.error("delivery.poison", handler=self.handler.name, delivery_ids=[row.id for row in buried])
-                await self.settlement.settle_poisoned(conn, buried, [self._reported(row) for row in buried])
+                log.error(
+                    "delivery.poison",
+                    handler=self.handler.name,
+                    delivery_ids=[row.id for row in buried],
+                )
+                await self.settlement.settle_poisoned(
+                    conn, buried, [self._reported(row) for row in buried]
+                )
 
     async def _run_suspect(self) -> bool:
         from outbox import calling, database  # noqa: PLC0415 - they build on this module
 
         async with self.pool.connection() as conn:
-            if not await queries.has_suspect(conn, handler=self.handler.name, now=self.app.clock.sql_now()):
+            if not await queries.has_suspect(
+                conn, handler=self.handler.name, now=self.app.clock.sql_now()
+            ):
                 return False
         await self.gate.enter_alone()
         try:

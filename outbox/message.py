@@ -50,7 +50,9 @@ class Message(BaseModel):
         super().__pydantic_init_subclass__(**kwargs)
         if topic is None:
             if not cls.topic:
-                raise MessageClassInvalid(cls.__name__, 'it needs a topic: class X(Message, topic="order.placed")')
+                raise MessageClassInvalid(
+                    cls.__name__, 'it needs a topic: class X(Message, topic="order.placed")'
+                )
             return
         if not TOPIC_PATTERN.fullmatch(topic) or len(topic) > TOPIC_CHARS_MAX:
             raise MessageClassInvalid(

@@ -32,7 +32,11 @@ class Notifier:
             try:
                 await self._listen(stop)
             except psycopg.OperationalError as error:
-                log.warning("bell.deaf", error_type=type(error).__name__, advice="polling goes on; retrying the connection")
+                log.warning(
+                    "bell.deaf",
+                    error_type=type(error).__name__,
+                    advice="polling goes on; retrying the connection",
+                )
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), RECONNECT_SECONDS)
 

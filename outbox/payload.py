@@ -36,11 +36,15 @@ def encode(message: Message) -> str:
         raise PayloadInvalid(message.topic, "it holds text that is not valid UTF-8") from error
     size_bytes = len(text.encode())
     if size_bytes > PAYLOAD_BYTES_MAX:
-        raise PayloadTooLarge(topic=message.topic, size_bytes=size_bytes, bytes_max=PAYLOAD_BYTES_MAX)
+        raise PayloadTooLarge(
+            topic=message.topic, size_bytes=size_bytes, bytes_max=PAYLOAD_BYTES_MAX
+        )
     if "NaN" in text or "Infinity" in text:
         json.loads(text, parse_constant=lambda name: _refuse_constant(message.topic, name))
     if "\\u0000" in text and _holds_nul(json.loads(text)):
-        raise PayloadInvalid(message.topic, "it holds a NUL character, which PostgreSQL cannot store")
+        raise PayloadInvalid(
+            message.topic, "it holds a NUL character, which PostgreSQL cannot store"
+        )
     return text
 
 

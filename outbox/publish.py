@@ -73,7 +73,12 @@ def publish(  # noqa: PLR0913 - the fixed surface
     Raises a `PublishError` before any SQL, leaving the caller's transaction as it was.
     """
     publication = Publication(
-        message=message, key=key, sequence=sequence, dedup_key=dedup_key, due_at=due_at, priority=priority,
+        message=message,
+        key=key,
+        sequence=sequence,
+        dedup_key=dedup_key,
+        due_at=due_at,
+        priority=priority,
         correlation_id=correlation_id,
     )
     return publish_many(handle, [publication])[0]
@@ -92,7 +97,12 @@ async def apublish(  # noqa: PLR0913 - the fixed surface
 ) -> PublishReceipt:
     """`publish` for async handles."""
     publication = Publication(
-        message=message, key=key, sequence=sequence, dedup_key=dedup_key, due_at=due_at, priority=priority,
+        message=message,
+        key=key,
+        sequence=sequence,
+        dedup_key=dedup_key,
+        due_at=due_at,
+        priority=priority,
         correlation_id=correlation_id,
     )
     return (await apublish_many(handle, [publication]))[0]
@@ -115,7 +125,9 @@ def publish_many(handle: SyncHandle, publications: Sequence[Publication]) -> lis
     return _receipts(publications, found)
 
 
-async def apublish_many(handle: AsyncHandle, publications: Sequence[Publication]) -> list[PublishReceipt]:
+async def apublish_many(
+    handle: AsyncHandle, publications: Sequence[Publication]
+) -> list[PublishReceipt]:
     """`publish_many` for async handles."""
     handles.check_async(handle)
     rows = _rows(publications)
@@ -143,8 +155,17 @@ def _rows(publications: Sequence[Publication]) -> dict[str, Any]:
         check_due_at(publication.due_at)
         window: timedelta | None = message.dedup_window if publication.dedup_key else None
         values = (
-            message.topic, payload, publication.key, publication.dedup_key, publication.due_at, publication.sequence,
-            publication.correlation_id, message.version, headers, publication.priority, window,
+            message.topic,
+            payload,
+            publication.key,
+            publication.dedup_key,
+            publication.due_at,
+            publication.sequence,
+            publication.correlation_id,
+            message.version,
+            headers,
+            publication.priority,
+            window,
         )
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
@@ -162,7 +183,9 @@ def _receipts(
     for publication, receipt in zip(publications, receipts, strict=True):
         if not receipt.deliveries and not receipt.duplicate:
             log.warning(
-                "message.unrouted", topic=publication.message.topic, message_id=receipt.message_id,
+                "message.unrouted",
+                topic=publication.message.topic,
+                message_id=receipt.message_id,
                 advice="no handler is routed for this topic; the message is parked until `outbox migrate` or a relay adds one",
             )
     return receipts

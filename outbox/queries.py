@@ -127,7 +127,9 @@ class ClaimTerms:
         }  # fmt: skip
 
 
-def publish_sync(conn: Connection[Any], rows: Mapping[str, Any], now: Now = None) -> list[PublishedRow]:
+def publish_sync(
+    conn: Connection[Any], rows: Mapping[str, Any], now: Now = None
+) -> list[PublishedRow]:
     """Publish columns of rows on a sync connection."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         return cursor.execute(PUBLISH_MESSAGES, {**rows, "now": now}).fetchall()
@@ -140,7 +142,9 @@ async def publish_async(conn: Conn, rows: Mapping[str, Any], now: Now = None) ->
         return await cursor.fetchall()
 
 
-def publish_sqlalchemy(conn: SqlConnection, rows: Mapping[str, Any], now: Now = None) -> list[PublishedRow]:
+def publish_sqlalchemy(
+    conn: SqlConnection, rows: Mapping[str, Any], now: Now = None
+) -> list[PublishedRow]:
     """Publish columns of rows through SQLAlchemy, on its psycopg driver."""
     result = conn.exec_driver_sql(PUBLISH_MESSAGES, {**rows, "now": now})
     return [(row[0], row[1], row[2], row[3]) for row in result]
@@ -188,7 +192,9 @@ async def lease_ids(conn: Conn, terms: ClaimTerms, ids: Sequence[int]) -> list[C
     return await _claimed(conn, LEASE_IDS, terms.params(ids=list(ids)))
 
 
-async def supersede_overtaken(conn: Conn, terms: ClaimTerms, newest: Sequence[Newest]) -> list[Overtaken]:
+async def supersede_overtaken(
+    conn: Conn, terms: ClaimTerms, newest: Sequence[Newest]
+) -> list[Overtaken]:
     """Settle everything below each key's newest as superseded."""
     params = {
         "keys": [n.key for n in newest], "positions": [n.position for n in newest], "ids": [n.id for n in newest],
@@ -215,7 +221,9 @@ async def resend_unknown(conn: Conn, *, ids: Sequence[int], now: Now) -> set[int
     return await _ids(conn, RESEND_UNKNOWN, {"ids": list(ids), "now": now})
 
 
-async def bury_poisoned(conn: Conn, *, handler: str, relay: str, lone_claims_max: int, now: Now) -> list[Claimed]:
+async def bury_poisoned(
+    conn: Conn, *, handler: str, relay: str, lone_claims_max: int, now: Now
+) -> list[Claimed]:
     """Dead-letter what killed its workers too often."""
     params = {"handler": handler, "relay": relay, "lone_claims_max": lone_claims_max, "now": now}
     return await _claimed(conn, BURY_POISONED, params)
@@ -226,26 +234,41 @@ async def mark_begun(conn: Conn, *, ids: Sequence[int], token: UUID, now: Now) -
     return await _ids(conn, MARK_BEGUN, {"ids": list(ids), "token": token, "now": now})
 
 
-async def give_back(conn: Conn, *, ids: Sequence[int], token: UUID, wait: timedelta, now: Now) -> set[int]:
+async def give_back(
+    conn: Conn, *, ids: Sequence[int], token: UUID, wait: timedelta, now: Now
+) -> set[int]:
     """Return leases unused, due again after `wait`."""
     return await _ids(conn, GIVE_BACK, {"ids": list(ids), "token": token, "wait": wait, "now": now})
 
 
-async def settle(conn: Conn, statement: str, rows: Sequence[Mapping[str, Any]], **params: Any) -> set[int]:  # noqa: ANN401
+async def settle(
+    conn: Conn, statement: str, rows: Sequence[Mapping[str, Any]], **params: Any
+) -> set[int]:  # noqa: ANN401
     """Run one settling statement (`final`, `retry`, `dead`, `unknown`) over `rows`; the ids still held."""
     columns = {f"{name}s": [row[name] for row in rows] for name in rows[0]}
     return await _ids(conn, SETTLING[statement], {**columns, **params})
 
 
-SETTLING = {"final": SETTLE_FINAL, "retry": SETTLE_RETRY, "dead": SETTLE_DEAD, "unknown": SETTLE_UNKNOWN}
+SETTLING = {
+    "final": SETTLE_FINAL,
+    "retry": SETTLE_RETRY,
+    "dead": SETTLE_DEAD,
+    "unknown": SETTLE_UNKNOWN,
+}
 
 
-async def register(conn: Conn, handlers: Sequence[str], routes: Sequence[tuple[str, str, bool]]) -> None:
+async def register(
+    conn: Conn, handlers: Sequence[str], routes: Sequence[tuple[str, str, bool]]
+) -> None:
     """Add what is missing of handlers and routes."""
     async with conn.cursor() as cursor:
         await cursor.executemany(REGISTER_HANDLER, [{"handler": name} for name in handlers])
         await cursor.executemany(
-            REGISTER_ROUTE, [{"topic": topic, "handler": name, "ordered": ordered} for topic, name, ordered in routes]
+            REGISTER_ROUTE,
+            [
+                {"topic": topic, "handler": name, "ordered": ordered}
+                for topic, name, ordered in routes
+            ],
         )
 
 
@@ -254,15 +277,21 @@ async def adopt_unrouted(conn: Conn) -> int:
     return await _one_int(conn, ADOPT_UNROUTED, {})
 
 
-async def hold_destination(conn: Conn, *, handler: str, wait: timedelta, reason: str, now: Now) -> datetime | None:
+async def hold_destination(
+    conn: Conn, *, handler: str, wait: timedelta, reason: str, now: Now
+) -> datetime | None:
     """Hold a destination; the new end, or None when it was held longer already."""
     async with conn.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(HOLD_DESTINATION, {"handler": handler, "wait": wait, "reason": reason, "now": now})
+        await cursor.execute(
+            HOLD_DESTINATION, {"handler": handler, "wait": wait, "reason": reason, "now": now}
+        )
         row = await cursor.fetchone()
     return None if row is None else row[0]
 
 
-async def open_circuit(conn: Conn, *, handler: str, reason: str, probe_after: timedelta, now: Now) -> bool:
+async def open_circuit(
+    conn: Conn, *, handler: str, reason: str, probe_after: timedelta, now: Now
+) -> bool:
     """Open the credential circuit; True for the one that did."""
     params = {"handler": handler, "reason": reason, "probe_after": probe_after, "now": now}
     return (await conn.execute(OPEN_CIRCUIT, params)).rowcount > 0

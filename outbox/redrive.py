@@ -56,17 +56,27 @@ async def redrive_dead(  # noqa: PLR0913 - the filters of one act
 
 
 async def count_dead(
-    conn: Conn, *, delivery_ids: Sequence[int] | None = None, handler: str | None = None, key: str | None = None
+    conn: Conn,
+    *,
+    delivery_ids: Sequence[int] | None = None,
+    handler: str | None = None,
+    key: str | None = None,
 ) -> int:
     """How many dead letters `redrive_dead` would take with the same filters."""
-    params = {"delivery_ids": None if delivery_ids is None else list(delivery_ids), "handler": handler, "key": key}
+    params = {
+        "delivery_ids": None if delivery_ids is None else list(delivery_ids),
+        "handler": handler,
+        "key": key,
+    }
     async with conn.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(COUNT_DEAD, params)
         row = await cursor.fetchone()
     return 0 if row is None else int(row[0])
 
 
-async def set_paused(conn: Conn, *, handler: str, paused: bool, actor: str, why: str, now: Now = None) -> bool:
+async def set_paused(
+    conn: Conn, *, handler: str, paused: bool, actor: str, why: str, now: Now = None
+) -> bool:
     """Pause or resume a handler in every process; False when there is no such handler."""
     params = {"handler": handler, "paused": paused, "actor": actor, "why": why, "now": now}
     return (await conn.execute(PAUSE_DESTINATION, params)).rowcount > 0

@@ -65,16 +65,25 @@ class Relay:
     ) -> None:
         self._app, self.dsn = app, libpq_dsn(dsn)
         self.name = relay_name()
-        handlers = [handler for name, handler in app.handlers.items() if only is None or name in only]
+        handlers = [
+            handler for name, handler in app.handlers.items() if only is None or name in only
+        ]
         size = connections_max or min(2 * len(handlers) + 2, 24)
         self.pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-            self.dsn, min_size=1, max_size=size, open=False, timeout=30, kwargs={"autocommit": True}, name=self.name
+            self.dsn,
+            min_size=1,
+            max_size=size,
+            open=False,
+            timeout=30,
+            kwargs={"autocommit": True},
+            name=self.name,
         )
         self._gate = ProcessGate()
         self._notifier = Notifier(libpq_dsn(listen_dsn or dsn))
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self.lanes = {
-            handler.name: Lane(self._app, handler, self.pool, self.name, self._gate, self._random) for handler in handlers
+            handler.name: Lane(self._app, handler, self.pool, self.name, self._gate, self._random)
+            for handler in handlers
         }
         self._busy: set[str] = set()
         self._asleep = False
@@ -132,11 +141,17 @@ class Relay:
                 moved = await (self._fill(lane, running) if lane.calls_out else lane.run_once())
             except (psycopg.OperationalError, PoolTimeout, OSError) as error:
                 # nothing to undo: what was leased falls due again by itself
-                log.error("relay.database_failed", handler=lane.handler.name, error_type=type(error).__name__)  # noqa: TRY400
+                log.error(
+                    "relay.database_failed",
+                    handler=lane.handler.name,
+                    error_type=type(error).__name__,
+                )  # noqa: TRY400
                 await self._pause(stop, ERROR_WAIT_SECONDS)
                 continue
             except Exception as error:
-                log.exception("relay.lane_failed", handler=lane.handler.name, error_type=type(error).__name__)
+                log.exception(
+                    "relay.lane_failed", handler=lane.handler.name, error_type=type(error).__name__
+                )
                 await self._pause(stop, ERROR_WAIT_SECONDS)
                 continue
             await self._idle(lane, running, moved, stop)
@@ -159,14 +174,18 @@ class Relay:
             try:
                 await calling.run_batch(lane, rows)
             except Exception as error:
-                log.exception("relay.batch_failed", handler=lane.handler.name, error_type=type(error).__name__)
+                log.exception(
+                    "relay.batch_failed", handler=lane.handler.name, error_type=type(error).__name__
+                )
             finally:
                 await self._gate.leave()
 
         running.add(asyncio.create_task(run(), name=str(len(rows))))
         return len(rows)
 
-    async def _idle(self, lane: Lane, running: set[asyncio.Task[None]], moved: int, stop: asyncio.Event) -> None:
+    async def _idle(
+        self, lane: Lane, running: set[asyncio.Task[None]], moved: int, stop: asyncio.Event
+    ) -> None:
         name = lane.handler.name
         if moved:
             self._busy.add(name)
@@ -174,7 +193,9 @@ class Relay:
                 return
         if running:
             waiter = asyncio.create_task(stop.wait())
-            await asyncio.wait({*running, waiter}, return_when=asyncio.FIRST_COMPLETED, timeout=POLL_SECONDS)
+            await asyncio.wait(
+                {*running, waiter}, return_when=asyncio.FIRST_COMPLETED, timeout=POLL_SECONDS
+            )
             waiter.cancel()
             return
         if not moved:
@@ -196,7 +217,9 @@ class Relay:
         while not stop.is_set():
             try:
                 async with self.pool.connection() as conn:
-                    await queries.beat(conn, relay=self.name, handlers=list(self.lanes), asleep=not self._busy)
+                    await queries.beat(
+                        conn, relay=self.name, handlers=list(self.lanes), asleep=not self._busy
+                    )
                     self._asleep = not self._busy
                     adopted = await queries.adopt_unrouted(conn)
                     parked = await inspection.unrouted(conn)

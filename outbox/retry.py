@@ -72,7 +72,9 @@ class RetryPolicy:
 
     def describe(self) -> str:
         """One line for `outbox explain`."""
-        attempts = "no limit" if self.attempts_max is None else f"at most {self.attempts_max} attempts"
+        attempts = (
+            "no limit" if self.attempts_max is None else f"at most {self.attempts_max} attempts"
+        )
         age = "" if self.age_max is None else f", given up after {self.age_max}"
         return f"{attempts}, {self.backoff}, jitter up to {self.jitter:.0%}{age}"
 
@@ -100,11 +102,19 @@ def after_failure(
             return Unknown(reason_of(error))
         case _:
             hint = error.retry_after if isinstance(error, TransientFailure) else None
-            return again(reason_of(error), hint=hint, attempt=attempt, age=age, policy=policy, jitter=jitter)
+            return again(
+                reason_of(error), hint=hint, attempt=attempt, age=age, policy=policy, jitter=jitter
+            )
 
 
 def again(  # noqa: PLR0913 - the facts of one decision, all named
-    reason: str, *, hint: timedelta | None, attempt: int, age: timedelta, policy: RetryPolicy, jitter: float
+    reason: str,
+    *,
+    hint: timedelta | None,
+    attempt: int,
+    age: timedelta,
+    policy: RetryPolicy,
+    jitter: float,
 ) -> Retry | Dead:
     """Retry after the policy's backoff (at least `hint`), or Dead when attempts or age are used up."""
     if policy.attempts_max is not None and attempt >= policy.attempts_max:
@@ -118,5 +128,7 @@ def again(  # noqa: PLR0913 - the facts of one decision, all named
 
 def reason_of(error: BaseException) -> str:
     """A short code that is safe to store: our own reason, else the type's name (foreign texts quote values)."""
-    reason: str | Enum | None = getattr(error, "reason", None) if isinstance(error, OutboxError) else None
+    reason: str | Enum | None = (
+        getattr(error, "reason", None) if isinstance(error, OutboxError) else None
+    )
     return str(reason) if reason else type(error).__name__

@@ -81,7 +81,11 @@ class Settlement:
         held: set[int] = set()
         now = self._clock.sql_now()
         for statement, rows in _rows_by_statement(ended).items():
-            common: dict[str, Any] = {"now": now, "relay": self._relay, "handler": self._handler.name}
+            common: dict[str, Any] = {
+                "now": now,
+                "relay": self._relay,
+                "handler": self._handler.name,
+            }
             held |= await queries.settle(conn, statement, rows, **common)
         await self._tell_destination(conn, ended)
         settled = [self._settled(one) for one in ended if one.claimed.id in held]
@@ -90,17 +94,27 @@ class Settlement:
             self._log(one, held=one.claimed.id in held)
         return held
 
-    async def settle_unknown_expired(self, conn: Conn, lost: Sequence[Claimed], messages: Sequence[Message]) -> None:
+    async def settle_unknown_expired(
+        self, conn: Conn, lost: Sequence[Claimed], messages: Sequence[Message]
+    ) -> None:
         """Record what `expire_begun` has just marked unknown."""
         outcome = Unknown("lease_lost_after_begin")
-        await self._record(conn, [self._settled_row(c, m, outcome) for c, m in zip(lost, messages, strict=True)])
+        await self._record(
+            conn, [self._settled_row(c, m, outcome) for c, m in zip(lost, messages, strict=True)]
+        )
 
-    async def settle_poisoned(self, conn: Conn, buried: Sequence[Claimed], messages: Sequence[Message]) -> None:
+    async def settle_poisoned(
+        self, conn: Conn, buried: Sequence[Claimed], messages: Sequence[Message]
+    ) -> None:
         """Record what `bury_poisoned` has just given up."""
         outcome = Dead("poison")
-        await self._record(conn, [self._settled_row(c, m, outcome) for c, m in zip(buried, messages, strict=True)])
+        await self._record(
+            conn, [self._settled_row(c, m, outcome) for c, m in zip(buried, messages, strict=True)]
+        )
 
-    async def settle_superseded(self, conn: Conn, overtaken: Sequence[Overtaken], messages: Sequence[Message]) -> None:
+    async def settle_superseded(
+        self, conn: Conn, overtaken: Sequence[Overtaken], messages: Sequence[Message]
+    ) -> None:
         """Record what `supersede_overtaken` has just settled."""
         settled = [
             Settled(
@@ -117,7 +131,9 @@ class Settlement:
         async with conn.transaction():
             if not await queries.close_circuit(conn, handler=self._handler.name):
                 return False
-            await self._change(conn, "credentials_accepted", reason="check_passed", hint="", until=None)
+            await self._change(
+                conn, "credentials_accepted", reason="check_passed", hint="", until=None
+            )
         return True
 
     async def credentials_rejected(self, conn: Conn, error: CredentialsRejected) -> bool:
@@ -136,7 +152,11 @@ class Settlement:
             match one.error:
                 case DestinationHeld() as error:
                     until = await queries.hold_destination(
-                        conn, handler=self._handler.name, wait=error.retry_after, reason=error.reason, now=now
+                        conn,
+                        handler=self._handler.name,
+                        wait=error.retry_after,
+                        reason=error.reason,
+                        now=now,
                     )
                     if until is not None:
                         await self._change(conn, "held", reason=error.reason, hint="", until=until)
@@ -151,12 +171,20 @@ class Settlement:
             now=self._clock.sql_now(),
         )  # fmt: skip
         if opened:
-            await self._change(conn, "credentials_rejected", reason=error.reason, hint=error.hint, until=None)
+            await self._change(
+                conn, "credentials_rejected", reason=error.reason, hint=error.hint, until=None
+            )
         return opened
 
     async def _change(self, conn: Conn, kind: str, *, reason: str, hint: str, until: Any) -> None:  # noqa: ANN401
         change = DestinationChange(self._handler.name, kind, reason, hint, until, self._clock.now())
-        log.warning("destination.changed", handler=change.handler, kind=kind, reason=reason, hint=hint or None)
+        log.warning(
+            "destination.changed",
+            handler=change.handler,
+            kind=kind,
+            reason=reason,
+            hint=hint or None,
+        )
         if self._handler.destination_changed is not None:
             await self._handler.destination_changed(conn, change)
 

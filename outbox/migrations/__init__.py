@@ -33,7 +33,9 @@ def execute_file(name: str, folder: Path = HERE / "sql") -> None:
         op.execute(text(script.replace(":", "\\:")))
         return
     connection = op.get_bind().connection
-    with connection.cursor() as cursor:  # the driver takes several statements when there are no parameters
+    with (
+        connection.cursor() as cursor
+    ):  # the driver takes several statements when there are no parameters
         cursor.execute(script)
 
 
@@ -88,7 +90,10 @@ class History:
 
     def known(self) -> list[str]:
         """Every revision this code knows, the newest first."""
-        return [script.revision for script in ScriptDirectory.from_config(self._config()).walk_revisions()]
+        return [
+            script.revision
+            for script in ScriptDirectory.from_config(self._config()).walk_revisions()
+        ]
 
     def sql(self, revision: str = "head") -> str:
         """The SQL that `upgrade` would run on an empty database."""
@@ -100,7 +105,10 @@ class History:
     def _current(self, connection: Connection) -> str | None:
         context = MigrationContext.configure(
             connection,
-            opts={"version_table": self.version_table, "version_table_schema": self.version_table_schema},
+            opts={
+                "version_table": self.version_table,
+                "version_table_schema": self.version_table_schema,
+            },
         )
         return context.get_current_revision()
 

@@ -112,12 +112,16 @@ class Saga(Generic[S]):
     watches: Mapping[str, frozenset[Report]] = field(default_factory=dict)
     timers: frozenset[str] = frozenset()
     state_version: int = 1
-    upcasters: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = field(default_factory=dict)
+    upcasters: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         """Refuse a declaration that leaves a case open, and say which."""
         if not self.starts:
-            raise SagaInvalid(self.name, "nothing starts it; give at least one message class in `starts`")
+            raise SagaInvalid(
+                self.name, "nothing starts it; give at least one message class in `starts`"
+            )
         for message in self.handles:
             if message not in self.starts and message not in self.missing_ok:
                 raise SagaInvalid(
@@ -126,7 +130,10 @@ class Saga(Generic[S]):
                 )
         for version in range(1, self.state_version):
             if version not in self.upcasters:
-                raise SagaInvalid(self.name, f"states stored at version {version} have no upcaster to {version + 1}")
+                raise SagaInvalid(
+                    self.name,
+                    f"states stored at version {version} have no upcaster to {version + 1}",
+                )
 
     @property
     def messages(self) -> tuple[type[Message], ...]:
@@ -136,7 +143,9 @@ class Saga(Generic[S]):
     def read(self, stored: str, stored_version: int) -> S:
         """The state kept as JSON by this or an earlier version. Raises `SagaInvalid` on a newer one."""
         if stored_version > self.state_version:
-            raise SagaInvalid(self.name, f"a state of version {stored_version} was stored by a newer program")
+            raise SagaInvalid(
+                self.name, f"a state of version {stored_version} was stored by a newer program"
+            )
         if stored_version == self.state_version:
             return self.state.model_validate_json(stored)
         import json  # noqa: PLC0415 - only for states of an earlier version

@@ -40,7 +40,9 @@ class StoredSaga:
     ended_at: datetime | None
 
 
-async def start_saga(conn: Conn, *, name: str, key: str, state: str, state_version: int, now: Now) -> int | None:
+async def start_saga(
+    conn: Conn, *, name: str, key: str, state: str, state_version: int, now: Now
+) -> int | None:
     """Make the instance of `key`; None when one is open already."""
     params = {"name": name, "key": key, "state": state, "state_version": state_version, "now": now}
     async with conn.cursor(row_factory=tuple_row) as cursor:
@@ -57,7 +59,14 @@ async def lock_saga(conn: Conn, *, name: str, key: str) -> StoredSaga | None:
 
 
 async def store_saga(
-    conn: Conn, stored: StoredSaga, *, state: str, state_version: int, timers: Mapping[str, Any], ended: bool, now: Now
+    conn: Conn,
+    stored: StoredSaga,
+    *,
+    state: str,
+    state_version: int,
+    timers: Mapping[str, Any],
+    ended: bool,
+    now: Now,
 ) -> bool:
     """Store the next version; False when the version moved under us."""
     params = {
@@ -73,10 +82,14 @@ async def append_transition(conn: Conn, **params: Any) -> None:  # noqa: ANN401 
     await conn.execute(APPEND_TRANSITION, params)
 
 
-async def withdraw_deliveries(conn: Conn, *, message_ids: Sequence[int], reason: str, now: Now) -> set[int]:
+async def withdraw_deliveries(
+    conn: Conn, *, message_ids: Sequence[int], reason: str, now: Now
+) -> set[int]:
     """Close what has not begun of these messages; those closed."""
     async with conn.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(WITHDRAW_DELIVERIES, {"message_ids": list(message_ids), "reason": reason, "now": now})
+        await cursor.execute(
+            WITHDRAW_DELIVERIES, {"message_ids": list(message_ids), "reason": reason, "now": now}
+        )
         return {row[0] for row in await cursor.fetchall()}
 
 

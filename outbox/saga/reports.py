@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 from outbox import queries
 from outbox.handler import receipt_of
 from outbox.message import Message
-from outbox.outcome import AnyOutcome, Dead, Done, Retry, Superseded, Suppressed, Unknown, outcome_reason
+from outbox.outcome import (
+    AnyOutcome,
+    Dead,
+    Done,
+    Retry,
+    Superseded,
+    Suppressed,
+    Unknown,
+    outcome_reason,
+)
 from outbox.saga.declaration import DeliveryReport, Report
 
 if TYPE_CHECKING:
@@ -39,7 +48,13 @@ async def report_deliveries(conn: Conn, app: App, settled: Sequence[Settled], *,
                 payload=one.message.model_dump(mode="json"),
             )  # fmt: skip
             await publish_to_handler(
-                conn, saga.name, report, key=one.key, correlation_id=one.correlation_id, causation_id=one.message_id, now=now
+                conn,
+                saga.name,
+                report,
+                key=one.key,
+                correlation_id=one.correlation_id,
+                causation_id=one.message_id,
+                now=now,
             )
 
 

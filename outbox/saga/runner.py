@@ -32,11 +32,18 @@ def saga_handler(saga: Saga[S], app: App) -> Handler:
         return await run_saga(saga, message, attempt, conn, now=app.clock.sql_now())
 
     return Handler(
-        name=saga.name, messages=saga.messages, effect=Effect.DATABASE, call=call, order=Order.KEYED, batch_max=100
+        name=saga.name,
+        messages=saga.messages,
+        effect=Effect.DATABASE,
+        call=call,
+        order=Order.KEYED,
+        batch_max=100,
     )
 
 
-async def run_saga(saga: Saga[S], message: Message, attempt: Attempt, conn: Conn, *, now: Now) -> Outcome:
+async def run_saga(
+    saga: Saga[S], message: Message, attempt: Attempt, conn: Conn, *, now: Now
+) -> Outcome:
     """Bring `message` to its instance. What finds none, or comes late, is decided and not raised."""
     addressed = isinstance(message, TimedOut | DeliveryReport)
     key = message.key if isinstance(message, TimedOut | DeliveryReport) else saga.correlate(message)
@@ -46,7 +53,12 @@ async def run_saga(saga: Saga[S], message: Message, attempt: Attempt, conn: Conn
             return Suppressed("no_instance")
         initial = saga.starts[type(message)](message)
         await queries.start_saga(
-            conn, name=saga.name, key=key, state=initial.model_dump_json(), state_version=saga.state_version, now=now
+            conn,
+            name=saga.name,
+            key=key,
+            state=initial.model_dump_json(),
+            state_version=saga.state_version,
+            now=now,
         )
         stored = await queries.lock_saga(conn, name=saga.name, key=key)
         assert stored is not None, "an instance was started, here or by a racing starter"  # noqa: S101
@@ -62,23 +74,45 @@ async def run_saga(saga: Saga[S], message: Message, attempt: Attempt, conn: Conn
 
 def _is_armed(stored: StoredSaga, message: TimedOut) -> bool:
     armed = stored.timers.get(message.name)
-    return stored.id == message.saga_id and armed is not None and armed["generation"] == message.generation
+    return (
+        stored.id == message.saga_id
+        and armed is not None
+        and armed["generation"] == message.generation
+    )
 
 
 async def _commit(  # noqa: PLR0913 - one transition, all of it named
-    saga: Saga[S], stored: StoredSaga, state: S, decision: Decision[S], message: Message, attempt: Attempt, conn: Conn, now: Now
+    saga: Saga[S],
+    stored: StoredSaga,
+    state: S,
+    decision: Decision[S],
+    message: Message,
+    attempt: Attempt,
+    conn: Conn,
+    now: Now,
 ) -> None:
-    timers, armed, cancelled = await _set_timers(saga, stored, decision, message, attempt, conn, now)
+    timers, armed, cancelled = await _set_timers(
+        saga, stored, decision, message, attempt, conn, now
+    )
     receipts = await apublish_many(conn, decision.publish)
     if decision.withdraw:
         ids = await queries.list_published(conn, saga_id=stored.id, topics=decision.withdraw)
-        await queries.withdraw_deliveries(conn, message_ids=ids, reason="withdrawn_by_saga", now=now)
+        await queries.withdraw_deliveries(
+            conn, message_ids=ids, reason="withdrawn_by_saga", now=now
+        )
     await queries.store_saga(
         conn, stored, state=decision.state.model_dump_json(), state_version=saga.state_version, timers=timers,
         ended=decision.end, now=now,
     )  # fmt: skip
-    before, after = json.loads(state.model_dump_json()), json.loads(decision.state.model_dump_json())
-    change = {name: [before.get(name), value] for name, value in after.items() if before.get(name) != value}
+    before, after = (
+        json.loads(state.model_dump_json()),
+        json.loads(decision.state.model_dump_json()),
+    )
+    change = {
+        name: [before.get(name), value]
+        for name, value in after.items()
+        if before.get(name) != value
+    }
     await queries.append_transition(
         conn, saga_id=stored.id, version=stored.version + 1, message_id=attempt.message_id, topic=_described(message),
         change={"note": decision.note, "fields": change}, published=[r.message_id for r in receipts], armed=armed,
@@ -87,7 +121,13 @@ async def _commit(  # noqa: PLR0913 - one transition, all of it named
 
 
 async def _set_timers(  # noqa: PLR0913 - one transition, all of it named
-    saga: Saga[S], stored: StoredSaga, decision: Decision[S], message: Message, attempt: Attempt, conn: Conn, now: Now
+    saga: Saga[S],
+    stored: StoredSaga,
+    decision: Decision[S],
+    message: Message,
+    attempt: Attempt,
+    conn: Conn,
+    now: Now,
 ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     timers = dict(stored.timers)
     if isinstance(message, TimedOut):
@@ -102,12 +142,18 @@ async def _set_timers(  # noqa: PLR0913 - one transition, all of it named
     armed: dict[str, str] = {}
     for timer in decision.arm:
         generation = stored.version + 1
-        timed_out = TimedOut(saga_id=stored.id, key=stored.key, name=timer.name, generation=generation)
+        timed_out = TimedOut(
+            saga_id=stored.id, key=stored.key, name=timer.name, generation=generation
+        )
         message_id = await publish_to_handler(
             conn, saga.name, timed_out, key=attempt.key, correlation_id=attempt.correlation_id,
             causation_id=attempt.message_id, now=now, due_at=timer.at,
         )  # fmt: skip
-        timers[timer.name] = {"generation": generation, "message_id": message_id, "at": timer.at.isoformat()}
+        timers[timer.name] = {
+            "generation": generation,
+            "message_id": message_id,
+            "at": timer.at.isoformat(),
+        }
         armed[timer.name] = timer.at.isoformat()
     return timers, armed, sorted(gone - renewed)
 

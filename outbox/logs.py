@@ -1,0 +1,55 @@
+"""Logs go to stderr: one wide line per event, readable on a terminal, JSON elsewhere. No personal data."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def configure_logs(*, verbose: bool = False, quiet: bool = False) -> None:
+    """Set the process's logging up; `verbose` adds a line per attempt, `quiet` keeps errors only."""
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+    renderer: Any
+    if sys.stderr.isatty():
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    else:
+        renderer = structlog.processors.JSONRenderer(default=str)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            keep_frames_only,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def keep_frames_only(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Replace an exception's text by its type and frames: foreign texts quote values (P12)."""
+    info = event.pop("exc_info", None)
+    if not info:
+        return event
+    error = info if isinstance(info, BaseException) else sys.exc_info()[1]
+    if error is not None:
+        event.setdefault("error_type", type(error).__name__)
+        event["frames"] = _frames(error)
+    return event
+
+
+def _frames(error: BaseException) -> list[str]:
+    frames = []
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        frames.append(
+            f"{code.co_filename.replace(chr(92), '/').rsplit('/', 1)[-1]}:{step.tb_lineno} {code.co_name}"
+        )
+        step = step.tb_next
+    return frames[-8:]
