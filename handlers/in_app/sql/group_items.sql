@@ -1,0 +1,20 @@
+-- group_items: one group's recipient and items, in the order they are told.
+-- index: notification_groups_pkey (id); notification_items_one_per_position (group_id, position)
+-- why: read when the rows are written, so that a group withdrawn meanwhile is seen.
+select
+    notified.organisation_id,
+    notified.recipient_id,
+    notified.status,
+    organisation.language,
+    item.position,
+    item.mentor_id,
+    item.kind,
+    item.tier,
+    item.certificate_type,
+    item.reason,
+    item.prompt_id
+from public.notification_groups as notified
+inner join public.organisations as organisation on organisation.id = notified.organisation_id
+inner join public.notification_items as item on item.group_id = notified.id
+where notified.id = %(group_id)s
+order by item.position
