@@ -1,4 +1,4 @@
-"""What the platform provides and a plain PostgreSQL lacks: roles, `auth.uid()` and its like, vault."""
+"""What the platform provides and a plain PostgreSQL lacks: roles, `auth.uid()`, the vault."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ def needed(dsn: str) -> bool:
     """Whether the database at `dsn` lacks the roles or the functions that the migrations name."""
     with psycopg.connect(dsn) as conn:
         row = conn.execute(
-            "select to_regprocedure('auth.uid()') is null or to_regrole('service_role') is null"
+            # from the catalogue: a lookup by name fails where the schema may not be used
+            "select to_regrole('service_role') is null or not exists (select from pg_proc as p"
+            " join pg_namespace as n on n.oid = p.pronamespace"
+            " where n.nspname = 'auth' and p.proname = 'uid')"
         ).fetchone()
     return row is None or bool(row[0])

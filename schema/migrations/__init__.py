@@ -32,13 +32,13 @@ VERSION_SCHEMA: Final = "app"
 _OURS: Final = "Functions of the application and the record of its migrations."
 
 
-class SchemaNewerThanCode(Exception):  # noqa: N818 - it names the state, as the engine's errors do
+class SchemaNewerThanCode(Exception):
     """The database stands at a revision this code does not know: deploy newer code. Not retried."""
 
     def __init__(self, revision: str) -> None:
         super().__init__(
-            f"the application's schema stands at revision {revision}, which this code does not know; "
-            f"the newest it knows is {head()}"
+            f"the application's schema stands at revision {revision}, which this code does not "
+            f"know; the newest it knows is {head()}"
         )
         self.revision = revision
 
@@ -112,12 +112,16 @@ def _connected(dsn: str) -> Iterator[Connection]:
 @contextmanager
 def _locked(dsn: str) -> Iterator[Connection]:
     with _connected(dsn) as connection:
-        connection.execute(text("select pg_advisory_xact_lock(hashtextextended('schema.migrations', 0))"))
+        connection.execute(
+            text("select pg_advisory_xact_lock(hashtextextended('schema.migrations', 0))")
+        )
         if connection.execute(text("select to_regnamespace('app') is null")).scalar_one():
             connection.execute(text(f"create schema {VERSION_SCHEMA}"))
             connection.execute(text(f"comment on schema {VERSION_SCHEMA} is '{_OURS}'"))
         found = _revision_of(connection)
-        known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+        known = {
+            script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()
+        }
         if found is not None and found not in known:
             raise SchemaNewerThanCode(found)
         yield connection

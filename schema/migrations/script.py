@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -17,5 +18,5 @@ def execute_file(name: str) -> None:
     if context.as_sql:
         context.impl.static_output(script)
         return
-    with op.get_bind().connection.cursor() as cursor:
+    with closing(op.get_bind().connection.cursor()) as cursor:
         cursor.execute(script)  # without parameters the driver takes several statements at once

@@ -237,6 +237,7 @@ create function private.record_transition(
 ) returns void
 language plpgsql security definer set search_path = ''
 as $$
+#variable_conflict use_column
 begin
     insert into public.mentor_status_history (
         mentor_id, organisation_id, from_status, to_status, source, certification_id,

@@ -1,0 +1,1 @@
+"""The revisions, oldest first by number; each runs the SQL files of the same name."""
