@@ -42,7 +42,10 @@ class VisibilityRaise(Message, topic="visibility.raise"):
 
 
 class AlertOpen(Message, topic="alert.open"):
-    """Open an alert, unless one of this type and subject is open."""
+    """Open an alert, unless one of this type and subject is open.
+
+    Without an organisation the mentor's is meant; with neither, the alert is for the operators.
+    """
 
     type: str
     organisation_id: UUID | None
@@ -52,8 +55,12 @@ class AlertOpen(Message, topic="alert.open"):
 
 
 class AlertClose(Message, topic="alert.close"):
-    """Close the open alert of this type and subject, if there is one."""
+    """Close the open alert of this type and subject, if there is one.
+
+    Without an organisation the mentor's is meant, as in `AlertOpen`.
+    """
 
     type: str
     organisation_id: UUID | None
     subject: str
+    mentor_id: UUID | None = None

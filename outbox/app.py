@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     import typer
-
     from pydantic_settings import BaseSettings
 
     from outbox.clock import Clock
@@ -76,12 +75,12 @@ class App:
             raise HandlerInvalid(handler.name, "the name is taken; each handler has its own")
         for message_class in handler.messages:
             known = self._messages.setdefault(
-                (message_class.topic, message_class.version), message_class
+                (message_class.declaration.topic, message_class.declaration.version), message_class
             )
             if known is not message_class:
                 raise MessageClassInvalid(
                     message_class.__name__,
-                    f"topic {message_class.topic!r} version {message_class.version} is already {known.__name__}",
+                    f"topic {message_class.declaration.topic!r} version {message_class.declaration.version} is already {known.__name__}",
                 )
         self._handlers[handler.name] = handler
         return handler
@@ -91,11 +90,11 @@ class App:
         *messages: type[Message],
         name: str,
         effect: Effect,
-        **terms: Any,  # noqa: ANN401 - the fields of Handler
+        **terms: Any,
     ) -> Callable[[Any], Any]:
         """Register the decorated coroutine function; `terms` are the other fields of `Handler`."""
 
-        def register(call: Any) -> Any:  # noqa: ANN401 - either kind of call
+        def register(call: Any) -> Any:
             self.add(Handler(name=name, messages=messages, effect=effect, call=call, **terms))
             return call
 
@@ -115,7 +114,7 @@ class App:
     def routes(self) -> Iterator[tuple[str, str, bool]]:
         """Each (topic, handler, ordered) this code wants routed."""
         for handler in self._handlers.values():
-            for topic in sorted({message.topic for message in handler.messages}):
+            for topic in sorted({message.declaration.topic for message in handler.messages}):
                 if not topic.startswith(
                     "outbox."
                 ):  # the engine's own topics are addressed to one handler

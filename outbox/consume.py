@@ -38,7 +38,7 @@ VERSION_WAIT = timedelta(seconds=30)
 """How long a delivery of a version this code cannot read is left to a newer relay."""
 
 
-class VersionUnreadable(Exception):  # noqa: N818 - a fact, handled where it is caught
+class VersionUnreadable(Exception):
     """This code does not know the message's version; a newer relay will."""
 
 
@@ -59,7 +59,7 @@ class Consumer:
     clock: Clock
     random: Random
 
-    def attempt(self, row: Claimed, *, prepared: Any = None) -> Attempt:  # noqa: ANN401 - the handler's own
+    def attempt(self, row: Claimed, *, prepared: Any = None) -> Attempt:
         """What the handler is told about this try."""
         return Attempt(
             number=row.attempts + 1, delivery_id=row.id, message_id=row.message_id, handler=self.handler.name,
@@ -137,5 +137,5 @@ class Consumer:
 
 
 def _token(row: Claimed) -> UUID:
-    assert row.lease_token is not None, "a claimed row carries its token"  # noqa: S101 - our own mistake
+    assert row.lease_token is not None, "a claimed row carries its token"
     return row.lease_token

@@ -30,7 +30,7 @@ TOGETHER_SECONDS_MAX = 2.0
 """After this long a transaction over a batch is closed and the rest goes into the next one."""
 
 
-class _BatchFailed(Exception):  # noqa: N818 - an internal signal
+class _BatchFailed(Exception):
     """One delivery of the batch did not end well; nothing of it may commit."""
 
 

@@ -20,7 +20,7 @@
         ├── DestinationHeld           the whole destination waits, no attempt is spent
         └── CredentialsRejected       the destination's circuit opens, no attempt is spent
 
-Retries have one owner, the engine. A `reason` is a short code of ours (`portal_unavailable`): it is
+Retries have one owner, the engine. A `reason` is a short code of ours (`upstream_unavailable`): it is
 stored and shown, so it never carries foreign text or personal data.
 """
 

@@ -285,5 +285,5 @@ class Lane:
 
 def token_of(row: Claimed) -> UUID:
     """The token a claimed row carries."""
-    assert row.lease_token is not None, "a claimed row carries its token"  # noqa: S101 - our own mistake
+    assert row.lease_token is not None, "a claimed row carries its token"
     return row.lease_token

@@ -33,17 +33,21 @@ def encode(message: Message) -> str:
     try:
         text = message.model_dump_json()
     except PydanticSerializationError as error:
-        raise PayloadInvalid(message.topic, "it holds text that is not valid UTF-8") from error
+        raise PayloadInvalid(
+            message.declaration.topic, "it holds text that is not valid UTF-8"
+        ) from error
     size_bytes = len(text.encode())
     if size_bytes > PAYLOAD_BYTES_MAX:
         raise PayloadTooLarge(
-            topic=message.topic, size_bytes=size_bytes, bytes_max=PAYLOAD_BYTES_MAX
+            topic=message.declaration.topic, size_bytes=size_bytes, bytes_max=PAYLOAD_BYTES_MAX
         )
     if "NaN" in text or "Infinity" in text:
-        json.loads(text, parse_constant=lambda name: _refuse_constant(message.topic, name))
+        json.loads(
+            text, parse_constant=lambda name: _refuse_constant(message.declaration.topic, name)
+        )
     if "\\u0000" in text and _holds_nul(json.loads(text)):
         raise PayloadInvalid(
-            message.topic, "it holds a NUL character, which PostgreSQL cannot store"
+            message.declaration.topic, "it holds a NUL character, which PostgreSQL cannot store"
         )
     return text
 
@@ -68,7 +72,7 @@ def check_due_at(due_at: datetime | None) -> None:
         raise NaiveDatetime("due_at")
 
 
-def _datetimes(value: Any, path: str) -> Iterator[tuple[str, datetime]]:  # noqa: ANN401 - any field of any model
+def _datetimes(value: Any, path: str) -> Iterator[tuple[str, datetime]]:
     if isinstance(value, datetime):
         yield path, value
     elif isinstance(value, BaseModel):
@@ -87,7 +91,7 @@ def _refuse_constant(topic: str, name: str) -> NoReturn:
     raise PayloadInvalid(topic, f"it holds {name}, which is not JSON")
 
 
-def _holds_nul(value: Any) -> bool:  # noqa: ANN401 - any JSON
+def _holds_nul(value: Any) -> bool:
     if isinstance(value, str):
         return "\0" in value
     if isinstance(value, dict):

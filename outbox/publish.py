@@ -153,16 +153,18 @@ def _rows(publications: Sequence[Publication]) -> dict[str, Any]:
         check_key("dedup_key", publication.dedup_key)
         check_key("correlation_id", publication.correlation_id)
         check_due_at(publication.due_at)
-        window: timedelta | None = message.dedup_window if publication.dedup_key else None
+        window: timedelta | None = (
+            message.declaration.dedup_window if publication.dedup_key else None
+        )
         values = (
-            message.topic,
+            message.declaration.topic,
             payload,
             publication.key,
             publication.dedup_key,
             publication.due_at,
             publication.sequence,
             publication.correlation_id,
-            message.version,
+            message.declaration.version,
             headers,
             publication.priority,
             window,
@@ -184,7 +186,7 @@ def _receipts(
         if not receipt.deliveries and not receipt.duplicate:
             log.warning(
                 "message.unrouted",
-                topic=publication.message.topic,
+                topic=publication.message.declaration.topic,
                 message_id=receipt.message_id,
                 advice="no handler is routed for this topic; the message is parked until `outbox migrate` or a relay adds one",
             )

@@ -119,7 +119,7 @@ class ClaimTerms:
     lease: timedelta
     now: Now
 
-    def params(self, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - SQL parameters
+    def params(self, **more: Any) -> dict[str, Any]:
         """The named parameters of a claim."""
         return {
             "handler": self.handler, "relay": self.relay, "token": self.token, "limit": self.limit,
@@ -150,12 +150,12 @@ def publish_sqlalchemy(
     return [(row[0], row[1], row[2], row[3]) for row in result]
 
 
-async def publish_addressed(conn: Conn, **params: Any) -> int:  # noqa: ANN401 - SQL parameters
+async def publish_addressed(conn: Conn, **params: Any) -> int:
     """Publish one message to one handler; its id."""
     async with conn.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(PUBLISH_ADDRESSED, params)
         row = await cursor.fetchone()
-    assert row is not None, "the statement returns the row it inserts"  # noqa: S101 - our own mistake
+    assert row is not None, "the statement returns the row it inserts"
     return int(row[0])
 
 
@@ -243,7 +243,7 @@ async def give_back(
 
 async def settle(
     conn: Conn, statement: str, rows: Sequence[Mapping[str, Any]], **params: Any
-) -> set[int]:  # noqa: ANN401
+) -> set[int]:
     """Run one settling statement (`final`, `retry`, `dead`, `unknown`) over `rows`; the ids still held."""
     columns = {f"{name}s": [row[name] for row in rows] for name in rows[0]}
     return await _ids(conn, SETTLING[statement], {**columns, **params})
@@ -318,19 +318,19 @@ async def leave(conn: Conn, *, relay: str) -> None:
     await conn.execute(LEAVE, {"relay": relay})
 
 
-async def _claimed(conn: Conn, statement: Any, params: Mapping[str, Any]) -> list[Claimed]:  # noqa: ANN401 - loaded SQL
+async def _claimed(conn: Conn, statement: Any, params: Mapping[str, Any]) -> list[Claimed]:
     async with conn.cursor(row_factory=class_row(Claimed)) as cursor:
         await cursor.execute(statement, params)
         return await cursor.fetchall()
 
 
-async def _ids(conn: Conn, statement: Any, params: Mapping[str, Any]) -> set[int]:  # noqa: ANN401 - loaded SQL
+async def _ids(conn: Conn, statement: Any, params: Mapping[str, Any]) -> set[int]:
     async with conn.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(statement, params)
         return {row[0] for row in await cursor.fetchall()}
 
 
-async def _one_int(conn: Conn, statement: Any, params: Mapping[str, Any]) -> int:  # noqa: ANN401 - loaded SQL
+async def _one_int(conn: Conn, statement: Any, params: Mapping[str, Any]) -> int:
     async with conn.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(statement, params)
         row = await cursor.fetchone()

@@ -145,7 +145,7 @@ class Relay:
                     "relay.database_failed",
                     handler=lane.handler.name,
                     error_type=type(error).__name__,
-                )  # noqa: TRY400
+                )
                 await self._pause(stop, ERROR_WAIT_SECONDS)
                 continue
             except Exception as error:

@@ -176,7 +176,7 @@ class Settlement:
             )
         return opened
 
-    async def _change(self, conn: Conn, kind: str, *, reason: str, hint: str, until: Any) -> None:  # noqa: ANN401
+    async def _change(self, conn: Conn, kind: str, *, reason: str, hint: str, until: Any) -> None:
         change = DestinationChange(self._handler.name, kind, reason, hint, until, self._clock.now())
         log.warning(
             "destination.changed",

@@ -39,7 +39,7 @@ def execute_file(name: str, folder: Path = HERE / "sql") -> None:
         cursor.execute(script)
 
 
-def run_environment(context: Any, *, version_table: str, version_table_schema: str) -> None:  # noqa: ANN401 - Alembic's proxy
+def run_environment(context: Any, *, version_table: str, version_table_schema: str) -> None:
     """What an `env.py` does here: one transaction per revision, a version table of one's own."""
     options: dict[str, Any] = {
         "version_table": version_table,
@@ -85,7 +85,7 @@ class History:
     def head(self) -> str:
         """The newest revision this code knows."""
         head = ScriptDirectory.from_config(self._config()).get_current_head()
-        assert head is not None, "a history has at least one revision"  # noqa: S101 - our own mistake
+        assert head is not None, "a history has at least one revision"
         return head
 
     def known(self) -> list[str]:
@@ -118,7 +118,7 @@ class History:
         config.set_main_option("path_separator", "os")
         return config
 
-    def _run(self, dsn: str, action: Any) -> None:  # noqa: ANN401 - an Alembic command
+    def _run(self, dsn: str, action: Any) -> None:
         config = self._config()
         engine = create_engine(sqlalchemy_url(dsn), poolclass=pool.NullPool)
         try:

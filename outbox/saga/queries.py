@@ -76,7 +76,7 @@ async def store_saga(
     return (await conn.execute(STORE_SAGA, params)).rowcount > 0
 
 
-async def append_transition(conn: Conn, **params: Any) -> None:  # noqa: ANN401 - SQL parameters
+async def append_transition(conn: Conn, **params: Any) -> None:
     """Add one line to the timeline; `change` and `armed` are JSON-able."""
     params["change"], params["armed"] = Jsonb(params["change"]), Jsonb(params["armed"])
     await conn.execute(APPEND_TRANSITION, params)

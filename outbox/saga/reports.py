@@ -42,7 +42,7 @@ async def report_deliveries(conn: Conn, app: App, settled: Sequence[Settled], *,
             if kind not in saga.watches[one.topic]:
                 continue
             report = DeliveryReport(
-                key=saga.correlate(one.message), topic_of=one.topic, version_of=type(one.message).version,
+                key=saga.correlate(one.message), topic_of=one.topic, version_of=type(one.message).declaration.version,
                 handler=one.handler, delivery_id=one.delivery_id, report=kind, reason=outcome_reason(one.outcome),
                 attempt=one.attempt, receipt=dict(receipt_of(one.outcome) or {}),
                 payload=one.message.model_dump(mode="json"),
@@ -67,11 +67,11 @@ async def publish_to_handler(  # noqa: PLR0913 - one message's terms
     correlation_id: str | None,
     causation_id: int | None,
     now: Now,
-    due_at: Any = None,  # noqa: ANN401 - an aware datetime or None
+    due_at: Any = None,
 ) -> int:
     """Publish to one handler past the routes; the message's id. Payloads are the engine's own."""
     return await queries.publish_addressed(
-        conn, topic=type(message).topic, payload=message.model_dump_json(), key=key, due_at=due_at,
+        conn, topic=type(message).declaration.topic, payload=message.model_dump_json(), key=key, due_at=due_at,
         correlation_id=correlation_id, headers=json.dumps({}), handler=handler, causation_id=causation_id, now=now,
     )  # fmt: skip
 

@@ -61,7 +61,7 @@ async def run_saga(
             now=now,
         )
         stored = await queries.lock_saga(conn, name=saga.name, key=key)
-        assert stored is not None, "an instance was started, here or by a racing starter"  # noqa: S101
+        assert stored is not None, "an instance was started, here or by a racing starter"
     if isinstance(message, TimedOut) and not _is_armed(stored, message):
         return Suppressed("stale_timer")
     state = saga.read(stored.state, stored.state_version)
@@ -165,4 +165,4 @@ def _described(message: Message) -> str:
         case DeliveryReport():
             return f"report:{message.topic_of}:{message.report}"
         case _:
-            return type(message).topic
+            return type(message).declaration.topic
