@@ -58,7 +58,10 @@ _FAILURES: Final = {"failed": "push.failed", "unknown": "push.unknown"}
 class GroupMessage(Protocol):
     """The message the handler takes: it names one group."""
 
-    group_id: UUID
+    @property
+    def group_id(self) -> UUID:
+        """The group whose push is asked for."""
+        ...
 
 
 class PushStore(Protocol):

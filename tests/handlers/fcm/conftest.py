@@ -1,0 +1,40 @@
+"""A service account, the emulator it belongs to, and clients of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from handlers.emulators.fcm import FcmEmulator, generate_key, service_account
+from handlers.http import http_client
+from tests.handlers.fcm.wire import Time, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+
+@pytest.fixture(scope="session")
+def key() -> RSAPrivateKey:
+    """One key for the whole run: making one costs half a second."""
+    return generate_key()
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+async def wire(key: RSAPrivateKey, time: Time) -> AsyncIterator[Wire]:
+    """An emulator on a loopback port, and a client whose reads give up after 0.3 s."""
+    emulator = FcmEmulator(public_key=key.public_key(), wall=time.now)
+    async with (
+        emulator as fcm,
+        http_client(timeout=timedelta(seconds=0.3), connections_max=20) as http,
+    ):
+        account, _ = service_account(fcm.token_url, key=key)
+        yield Wire(fcm, http, account, time)

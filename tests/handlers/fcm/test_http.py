@@ -1,0 +1,150 @@
+"""The client's errors tell what never left the machine from what may have arrived."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from aiohttp import web
+
+from handlers.emulators.server import LOOPBACK, LoopbackServer
+from handlers.http import http_client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+PATIENCE = timedelta(seconds=0.2)
+
+
+class Misbehaving:
+    """Answers in every way an answer can go wrong."""
+
+    def __init__(self) -> None:
+        self.released = asyncio.Event()
+        self.arrived = 0
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        for answer in (self.well, self.never, self.closed, self.aborted, self.half, self.noise):
+            app.router.add_post(f"/{answer.__name__}", answer)
+        return app
+
+    async def well(self, request: web.Request) -> web.StreamResponse:
+        await request.read()
+        return web.json_response({})
+
+    async def never(self, request: web.Request) -> web.StreamResponse:
+        await request.read()
+        self.arrived += 1
+        await self.released.wait()
+        return web.Response()
+
+    async def closed(self, request: web.Request) -> web.StreamResponse:
+        await request.read()
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    async def aborted(self, request: web.Request) -> web.StreamResponse:
+        await request.read()
+        assert request.transport is not None
+        request.transport.abort()  # type: ignore[attr-defined]
+        return web.Response()
+
+    async def half(self, request: web.Request) -> web.StreamResponse:
+        await request.read()
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"{")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    async def noise(self, request: web.Request) -> web.StreamResponse:
+        await request.read()
+        assert request.transport is not None
+        request.transport.write(b"NOT HTTP\r\n\r\n")  # type: ignore[attr-defined]
+        request.transport.close()
+        return web.Response()
+
+
+@pytest.fixture
+async def base_url() -> AsyncIterator[str]:
+    behaviour = Misbehaving()
+    async with LoopbackServer(behaviour.app()) as server:
+        yield server.base_url
+        behaviour.released.set()
+
+
+@pytest.mark.parametrize("path", ["closed", "aborted", "half", "noise"])
+async def test_a_connection_lost_after_the_request_left_is_a_read_error(
+    base_url: str, path: str
+) -> None:
+    """The transport below reports it as a failed connect: a push would be sent twice."""
+    async with http_client(timeout=PATIENCE, connections_max=2) as client:
+        with pytest.raises(httpx.ReadError):
+            await client.post(f"{base_url}/{path}", content=b"{}")
+
+
+async def test_the_same_holds_on_a_connection_used_before(base_url: str) -> None:
+    async with http_client(timeout=PATIENCE, connections_max=1) as client:
+        await client.post(f"{base_url}/well", content=b"{}")
+        with pytest.raises(httpx.ReadError):
+            await client.post(f"{base_url}/closed", content=b"{}")
+
+
+async def test_an_answer_that_does_not_come_is_a_read_timeout(base_url: str) -> None:
+    async with http_client(timeout=PATIENCE, connections_max=2) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post(f"{base_url}/never", content=b"{}")
+
+
+async def test_a_closed_port_is_a_connect_error() -> None:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port = probe.getsockname()[1]
+    async with http_client(timeout=PATIENCE, connections_max=2) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.post(f"http://{LOOPBACK}:{port}/", content=b"{}")
+
+
+async def test_a_server_that_speaks_no_tls_is_a_connect_error(base_url: str) -> None:
+    async with http_client(timeout=PATIENCE, connections_max=2) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.post(base_url.replace("http:", "https:"), content=b"{}")
+
+
+async def test_waiting_for_a_free_connection_is_no_send() -> None:
+    """A request that never got a connection has certainly not arrived."""
+    behaviour = Misbehaving()
+    async with (
+        LoopbackServer(behaviour.app()) as server,
+        http_client(timeout=timedelta(seconds=5), connections_max=1) as client,
+    ):
+        first = asyncio.create_task(client.post(f"{server.base_url}/never", content=b"{}"))
+        while not behaviour.arrived:
+            await asyncio.sleep(0)
+        with pytest.raises(httpx.ConnectTimeout):
+            await client.post(
+                f"{server.base_url}/never", content=b"{}", timeout=httpx.Timeout(5, pool=0.05)
+            )
+        behaviour.released.set()
+        await first
+
+    assert behaviour.arrived == 1
+
+
+async def test_no_error_quotes_the_request(base_url: str) -> None:
+    """aiohttp's errors carry the headers in their repr; ours may be logged as they are (P12)."""
+    headers = {"Authorization": "Bearer secret-token"}
+    async with http_client(timeout=PATIENCE, connections_max=2) as client:
+        with pytest.raises(httpx.ReadError) as caught:
+            await client.post(f"{base_url}/noise", content=b"{}", headers=headers)
+
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert "secret-token" not in repr(caught.value) + repr(caught.value.request.headers)
