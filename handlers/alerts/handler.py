@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from handlers.alerts import queries
-from handlers.alerts.kinds import KINDS
+from handlers.alerts.kinds import KINDS, SEVERITIES
 from handlers.commands import AlertClose, AlertOpen
 from outbox import Dead, Done, Effect, Handler, Order, Suppressed
 
@@ -54,7 +54,9 @@ async def _open(message: AlertOpen, attempt: Attempt, conn: AsyncConnection[Any]
     kind = KINDS.get(message.type)
     if kind is None:
         return Dead("alert_type_unknown")
-    escalated = await queries.open_alert(
+    if message.severity not in SEVERITIES:
+        return Dead("severity_unknown")
+    opening = await queries.open_alert(
         conn,
         type_=message.type,
         organisation_id=message.organisation_id,
@@ -65,6 +67,6 @@ async def _open(message: AlertOpen, attempt: Attempt, conn: AsyncConnection[Any]
         due_after=kind.due_after,
         now=attempt.now,
     )
-    if escalated is None:
-        return Suppressed("already_open")
-    return Done({"alert": "escalated" if escalated else "opened"})
+    if opening in {queries.Opening.ALREADY_OPEN, queries.Opening.SUBJECT_GONE}:
+        return Suppressed(opening.value)
+    return Done({"alert": opening.value})

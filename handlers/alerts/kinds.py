@@ -19,6 +19,9 @@ class AlertKind:
     due_after: timedelta | None = None
 
 
+SEVERITIES: Final = ("info", "warning", "critical")
+"""From the least to the most severe."""
+
 _REVIEW: Final = timedelta(hours=24)
 
 KINDS: Final[Mapping[str, AlertKind]] = MappingProxyType(

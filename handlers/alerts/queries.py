@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from outbox.statements import load
@@ -16,6 +17,15 @@ _OPEN_ALERT: Final = load("handlers.alerts", "open_alert")
 _CLOSE_ALERT: Final = load("handlers.alerts", "close_alert")
 
 
+class Opening(StrEnum):
+    """What became of an alert that was to be opened."""
+
+    OPENED = "opened"
+    ESCALATED = "escalated"
+    ALREADY_OPEN = "already_open"
+    SUBJECT_GONE = "subject_gone"
+
+
 async def open_alert(  # noqa: PLR0913  # the columns of one row
     conn: AsyncConnection[Any],
     *,
@@ -27,8 +37,8 @@ async def open_alert(  # noqa: PLR0913  # the columns of one row
     severity: str,
     due_after: timedelta | None,
     now: datetime,
-) -> bool | None:
-    """Open an alert: False if it is new, True if the open one was escalated, None if it stands."""
+) -> Opening:
+    """Open an alert, escalate the open one, or leave it as it is."""
     params = {
         "type": type_,
         "organisation_id": organisation_id,
@@ -42,7 +52,8 @@ async def open_alert(  # noqa: PLR0913  # the columns of one row
     async with conn.cursor() as cursor:
         await cursor.execute(_OPEN_ALERT, params)
         row = await cursor.fetchone()
-    return None if row is None else bool(row[0])
+    assert row is not None  # the statement always says what became of it
+    return Opening(row[0])
 
 
 async def close_alert(

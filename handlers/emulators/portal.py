@@ -276,11 +276,7 @@ class PortalEmulator:
     def _page(self, limit: int, cursor: str | None) -> web.Response:
         now = self.clock.now()
         try:
-            page = (
-                self.store.first_page(limit, now)
-                if cursor is None
-                else self.store.next_page(cursor, limit)
-            )
+            page = self.store.page(cursor, limit, now)
         except UnknownCursor:
             raise _Refusal(400, "cursor_invalid") from None
         items = [row_body(row) for row in page.rows]

@@ -115,18 +115,13 @@ class PortalStore:
         with self._lock:
             return tuple(self._row(mentor_id, now) for mentor_id in sorted(self._history))
 
-    def first_page(self, limit: int, now: datetime) -> Page:
-        """Take a snapshot and return its first `limit` rows."""
-        rows = self.rows(now)
-        with self._lock:
-            while len(self._snapshots) >= _SNAPSHOTS_MAX:  # the oldest first
-                del self._snapshots[next(iter(self._snapshots))]
-            name = uuid4().hex
-            self._snapshots[name] = _Snapshot(now, rows)
-            return self._page(name, 0, limit)
+    def page(self, cursor: str | None, limit: int, now: datetime) -> Page:
+        """Return the page `cursor` stands for; without one, the first of a new snapshot.
 
-    def next_page(self, cursor: str, limit: int) -> Page:
-        """Return the page `cursor` stands for. Raises `UnknownCursor`."""
+        Raises `UnknownCursor`.
+        """
+        if cursor is None:
+            return self._first_page(limit, now)
         try:
             name, _, start = base64.urlsafe_b64decode(cursor).decode().partition(":")
             position = int(start)
@@ -136,6 +131,15 @@ class PortalStore:
             if name not in self._snapshots or position < 0:
                 raise UnknownCursor
             return self._page(name, position, limit)
+
+    def _first_page(self, limit: int, now: datetime) -> Page:
+        rows = self.rows(now)
+        with self._lock:
+            while len(self._snapshots) >= _SNAPSHOTS_MAX:  # the oldest first
+                del self._snapshots[next(iter(self._snapshots))]
+            name = uuid4().hex
+            self._snapshots[name] = _Snapshot(now, rows)
+            return self._page(name, 0, limit)
 
     def _append(self, mentor_id: UUID, stored: Stored) -> None:
         self._history.setdefault(mentor_id, []).append(stored)

@@ -204,7 +204,8 @@ def refused(answer: Refused) -> Exception:
 
 def told(settled: Settled) -> queries.Told:
     """Read what one settled attempt learnt out of its outcome."""
-    mentor_id, at = settled.message.mentor_id, settled.at  # type: ignore[attr-defined]
+    assert isinstance(settled.message, VisibilityChanged)
+    mentor_id, at = settled.message.mentor_id, settled.at
     outcome = settled.outcome
     if not isinstance(outcome, Done):
         code = getattr(outcome, "reason", None)

@@ -15,7 +15,6 @@ from outbox.errors import TransientFailure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from uuid import UUID
 
     from psycopg import AsyncConnection
 
@@ -112,12 +111,12 @@ def _facts(item: StoredVisibility) -> dict[str, Any]:
 def _seen(settled: Settled) -> list[queries.Told]:
     if not isinstance(settled.outcome, Done):
         return []
-    mentor_id: UUID = settled.message.mentor_id  # type: ignore[attr-defined]
+    assert isinstance(settled.message, VisibilityReadBack)
     receipt: Mapping[str, Any] = settled.outcome.receipt
     confirmed = receipt["answer"] == "confirmed"
     return [
         queries.Told(
-            mentor_id,
+            settled.message.mentor_id,
             settled.at,
             acked_version=receipt["version"] if confirmed else None,
             acked_visible=receipt["visible"] if confirmed else None,

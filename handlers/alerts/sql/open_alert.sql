@@ -1,17 +1,40 @@
 -- open_alert: open an alert, or make the open one more severe.
--- index: dashboard_alerts_one_open_per_subject (type, organisation_id, subject)
+-- index: dashboard_alerts_one_open_per_subject (type, organisation_id, subject);
+--      organisations_pkey (id); peer_mentors_pkey (id)
 -- why: one open alert per type, organisation and subject, also between racing openers. An alert never
---      becomes less severe; when it becomes more so, that is its escalation, kept with its time.
-insert into public.dashboard_alerts as alert (
-    type, organisation_id, mentor_id, subject, text, severity, opened_at, due_at
+--      becomes less severe; when it becomes more so, that is its escalation, kept with its time. An
+--      alert about somebody deleted meanwhile is nobody's, so it is not written.
+with told as (
+    select %(organisation_id)s::uuid as organisation_id, %(mentor_id)s::uuid as mentor_id
+), standing as (
+    select organisation_id, mentor_id
+    from told
+    where (
+        organisation_id is null
+        or exists (select from public.organisations where id = told.organisation_id)
+    ) and (
+        mentor_id is null
+        or exists (select from public.peer_mentors where id = told.mentor_id)
+    )
+), opened as (
+    insert into public.dashboard_alerts as alert (
+        type, organisation_id, mentor_id, subject, text, severity, opened_at, due_at
+    )
+    select
+        %(type)s, organisation_id, mentor_id, %(subject)s, %(text)s, %(severity)s,
+        %(now)s, %(now)s + %(due_after)s::interval
+    from standing
+    on conflict (type, organisation_id, subject) where resolved_at is null do update set
+        severity = excluded.severity,
+        escalated_at = excluded.opened_at
+    where array_position(array['info', 'warning', 'critical'], excluded.severity)
+        > array_position(array['info', 'warning', 'critical'], alert.severity)
+    returning escalated_at is not null as escalated
 )
-values (
-    %(type)s, %(organisation_id)s, %(mentor_id)s, %(subject)s, %(text)s, %(severity)s,
-    %(now)s, %(now)s + %(due_after)s::interval
-)
-on conflict (type, organisation_id, subject) where resolved_at is null do update set
-    severity = excluded.severity,
-    escalated_at = excluded.opened_at
-where array_position(array['info', 'warning', 'critical'], excluded.severity)
-    > array_position(array['info', 'warning', 'critical'], alert.severity)
-returning alert.escalated_at is not null as escalated
+select
+    case
+        when not exists (select from standing) then 'subject_gone'
+        when not exists (select from opened) then 'already_open'
+        when (select escalated from opened) then 'escalated'
+        else 'opened'
+    end as outcome

@@ -10,10 +10,8 @@ select
     mentor.visibility_version as version,
     app.visible(mentor.id, %(now)s) as visible,
     coalesce(mentor.visibility_reason, 'reconcile') as reason,
-    coalesce(
-        mentor.visibility_effective_at, mentor.visibility_changed_at, mentor.created_at
-    ) as effective_at,
-    coalesce(mentor.visibility_changed_at, mentor.created_at) as changed_at
+    coalesce(mentor.visibility_effective_at, mentor.visibility_changed_at, %(now)s) as effective_at,
+    coalesce(mentor.visibility_changed_at, %(now)s) as changed_at
 from public.peer_mentors as mentor
 inner join public.organisations as organisation on organisation.id = mentor.organisation_id
 where mentor.id = any(%(mentors)s::uuid[])
