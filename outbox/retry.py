@@ -36,8 +36,11 @@ class Exponential:
 
     def after(self, failures: int) -> timedelta:
         """The wait after failure `failures` (1 or more), before jitter."""
-        exponent = min(failures - 1, 64)  # beyond it every cap is reached, and floats stay finite
-        return min(self.first * self.factor**exponent, self.cap)
+        try:
+            seconds = self.first.total_seconds() * self.factor ** (failures - 1)
+        except OverflowError:  # beyond what a float holds, every cap is reached
+            return self.cap
+        return timedelta(seconds=min(seconds, self.cap.total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)
