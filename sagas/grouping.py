@@ -16,6 +16,7 @@ from sagas.policy import Grouping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import date
     from uuid import UUID
 
     from sagas.tiers import Tier
@@ -40,7 +41,12 @@ class Item:
     kind: Kind
     reminder_id: UUID | None = None
     certification_id: UUID | None = None
+    certificate_type: str | None = None
+    expiry_date: date | None = None
     tier: Tier | None = None
+    reason: str | None = None
+    step: int | None = None
+    """The step of the recipients' chain that found this recipient; None: the mentor himself."""
 
 
 @dataclass(frozen=True, slots=True)

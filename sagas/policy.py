@@ -51,7 +51,7 @@ class InDoubt(StrEnum):
     RESEND_ONCE = "resend_once"
 
 
-class InvalidPolicy(ValueError):  # noqa: N818 - named for what it is
+class InvalidPolicy(ValueError):
     """A policy breaks a rule of `notification_policies`: refused on write, set aside on read."""
 
     def __init__(self, *, rule: str, given: object) -> None:

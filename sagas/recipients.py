@@ -27,6 +27,11 @@ class Step(StrEnum):
     ORGANISATION_COORDINATORS = "organisation_coordinators"
     NOBODY = "nobody"
 
+    @property
+    def number(self) -> int:
+        """1 for the first step to 5 for nobody, as tables store it."""
+        return list(Step).index(self) + 1
+
 
 @dataclass(frozen=True, slots=True)
 class Directory:

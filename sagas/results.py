@@ -6,6 +6,7 @@ and dashboards read them.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,9 +73,8 @@ class DispatchSummary:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """One lapse sweep: mentors looked at and paused, coordinators told, reminder keys merged."""
+    """One lapse sweep: mentors paused, groups for coordinators, reminder keys merged."""
 
-    examined: int = 0
     paused: int = 0
     groups: int = 0
     merged: int = 0
@@ -98,6 +98,12 @@ class DataQuality:
     opened: int = 0
     closed: int = 0
     open_by_kind: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: DataQuality) -> DataQuality:
+        """Sum both, kind by kind."""
+        kinds = Counter(self.open_by_kind)
+        kinds.update(other.open_by_kind)
+        return DataQuality(self.opened + other.opened, self.closed + other.closed, dict(kinds))
 
     def as_json(self) -> dict[str, Any]:
         """The counts by name."""
