@@ -62,11 +62,14 @@ def test_documented_bodies_are_accepted(name: str) -> None:
 
 
 def test_both_spellings_of_a_field_mean_the_same() -> None:
-    snake = {
+    snake: dict[str, Any] = {
         "validate_only": True,
         "message": {"fid": "x", "fcm_options": {"analytics_label": "a"}},
     }
-    camel = {"validateOnly": True, "message": {"fid": "x", "fcmOptions": {"analyticsLabel": "a"}}}
+    camel: dict[str, Any] = {
+        "validateOnly": True,
+        "message": {"fid": "x", "fcmOptions": {"analyticsLabel": "a"}},
+    }
 
     assert normalised(snake) == normalised(camel) == camel
 
@@ -108,7 +111,7 @@ def test_keys_of_maps_are_nobodys_field_names() -> None:
         (_message(apns={"headers": {"apns-priority": "7"}}), "message.apns.headers"),
         (_message(apns={"headers": {"apns-expiration": "soon"}}), "message.apns.headers"),
         (_message(apns={"headers": {"apns-collapse-id": "x" * 65}}), "message.apns.headers"),
-        ({"message": {"token": "x", "data": {"a": "1"}, "apns": {"headers": {"apns-priority": "10"}}}},
+        ({"message": {"token": "x", "apns": {"headers": {"apns-priority": "10"}}}},
          "message.apns.headers"),
         (_message(webpush={"headers": {"Topic": "x" * 33}}), "message.webpush.headers"),
         (_message(webpush={"headers": {"TTL": "1 day"}}), "message.webpush.headers"),
@@ -125,15 +128,19 @@ def test_what_fcm_would_refuse_is_named(body: Any, field: str) -> None:
 
 def test_data_only_messages_may_go_to_apple_devices_calmly() -> None:
     """Priority 10 without an alert is refused, 5 is not, and an alert in the payload is one."""
-    calm = {"token": "x", "data": {"a": "1"}, "apns": {"headers": {"apns-priority": "5"}}}
-    shown = {"token": "x", "apns": {"headers": {"apns-priority": "10"},
+    calm: dict[str, Any] = {
+        "token": "x",
+        "data": {"a": "1"},
+        "apns": {"headers": {"apns-priority": "5"}},
+    }
+    shown: dict[str, Any] = {"token": "x", "apns": {"headers": {"apns-priority": "10"},
                                     "payload": {"aps": {"alert": {"title": "t"}}}}}  # fmt: skip
 
     assert violations({"message": calm}) == violations({"message": shown}) == []
 
 
 def test_the_payload_limit_counts_keys_and_values_and_names_no_field() -> None:
-    fits = {"token": "x", "data": {"k": "v" * (PAYLOAD_BYTES_MAX - 1)}}
+    fits: dict[str, Any] = {"token": "x", "data": {"k": "v" * (PAYLOAD_BYTES_MAX - 1)}}
     assert violations({"message": fits}) == []
 
     with pytest.raises(PayloadTooBig):

@@ -25,6 +25,7 @@ class Misbehaving:
 
     def __init__(self) -> None:
         self.released = asyncio.Event()
+        self.reached = asyncio.Event()
         self.arrived = 0
 
     def app(self) -> web.Application:
@@ -40,6 +41,7 @@ class Misbehaving:
     async def never(self, request: web.Request) -> web.StreamResponse:
         await request.read()
         self.arrived += 1
+        self.reached.set()
         await self.released.wait()
         return web.Response()
 
@@ -52,7 +54,7 @@ class Misbehaving:
     async def aborted(self, request: web.Request) -> web.StreamResponse:
         await request.read()
         assert request.transport is not None
-        request.transport.abort()  # type: ignore[attr-defined]
+        request.transport.abort()
         return web.Response()
 
     async def half(self, request: web.Request) -> web.StreamResponse:
@@ -67,7 +69,7 @@ class Misbehaving:
     async def noise(self, request: web.Request) -> web.StreamResponse:
         await request.read()
         assert request.transport is not None
-        request.transport.write(b"NOT HTTP\r\n\r\n")  # type: ignore[attr-defined]
+        request.transport.write(b"NOT HTTP\r\n\r\n")
         request.transport.close()
         return web.Response()
 
@@ -126,8 +128,7 @@ async def test_waiting_for_a_free_connection_is_no_send() -> None:
         http_client(timeout=timedelta(seconds=5), connections_max=1) as client,
     ):
         first = asyncio.create_task(client.post(f"{server.base_url}/never", content=b"{}"))
-        while not behaviour.arrived:
-            await asyncio.sleep(0)
+        await behaviour.reached.wait()
         with pytest.raises(httpx.ConnectTimeout):
             await client.post(
                 f"{server.base_url}/never", content=b"{}", timeout=httpx.Timeout(5, pool=0.05)
@@ -139,7 +140,7 @@ async def test_waiting_for_a_free_connection_is_no_send() -> None:
 
 
 async def test_no_error_quotes_the_request(base_url: str) -> None:
-    """aiohttp's errors carry the headers in their repr; ours may be logged as they are (P12)."""
+    """The errors below carry the headers in their repr; ours may be logged (P12)."""
     headers = {"Authorization": "Bearer secret-token"}
     async with http_client(timeout=PATIENCE, connections_max=2) as client:
         with pytest.raises(httpx.ReadError) as caught:
