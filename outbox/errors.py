@@ -9,7 +9,7 @@
     ├── PublishError              the caller's mistake; its transaction is untouched
     │   ├── HandleUnusable, AutocommitHandle, TransactionFailed, TransactionReadOnly
     │   ├── PayloadInvalid, PayloadTooLarge
-    │   ├── NaiveDatetime, KeyInvalid
+    │   └── NaiveDatetime, KeyInvalid, TermInvalid
     ├── SchemaError               the database does not fit this code
     │   ├── SchemaMissing, SchemaTooNew, SchemaTooOld
     ├── DatabaseUnreachable       the server cannot be reached or refuses us
@@ -141,6 +141,14 @@ class KeyInvalid(PublishError):
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field} {problem}; give a non-empty text without NUL, or leave it out")
+        self.field = field
+
+
+class TermInvalid(PublishError):
+    """Another term of a publication that the database would refuse."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
         self.field = field
 
 

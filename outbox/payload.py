@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 
-from outbox.errors import KeyInvalid, NaiveDatetime, PayloadInvalid, PayloadTooLarge, PublishError
+from outbox.errors import (
+    KeyInvalid,
+    NaiveDatetime,
+    PayloadInvalid,
+    PayloadTooLarge,
+    PublishError,
+    TermInvalid,
+)
 from outbox.message import Message
 
 if TYPE_CHECKING:
@@ -21,15 +33,18 @@ PAYLOAD_BYTES_MAX = 262_144
 KEY_CHARS_MAX = 400
 """The longest ordering or dedup key: an index entry must hold it."""
 
+PRIORITY_MAX = 100
+SEQUENCE_MAX = 2**63 - 1
+
+_PLAIN = frozenset({str, int, bool, UUID, type(None)})
+
 
 def encode(message: Message) -> str:
     """The payload of `message` as JSON. Raises a `PublishError` where jsonb could not hold it."""
     if not isinstance(message, Message):
         msg = f"publish takes an instance of a Message class, this is a {type(message).__name__}"
         raise PublishError(msg)
-    for field, value in _datetimes(message, type(message).__name__):
-        if value.tzinfo is None:
-            raise NaiveDatetime(field)
+    _check_value(message.declaration.topic, message, type(message).__name__)
     try:
         text = message.model_dump_json()
     except PydanticSerializationError as error:
@@ -40,10 +55,6 @@ def encode(message: Message) -> str:
     if size_bytes > PAYLOAD_BYTES_MAX:
         raise PayloadTooLarge(
             topic=message.declaration.topic, size_bytes=size_bytes, bytes_max=PAYLOAD_BYTES_MAX
-        )
-    if "NaN" in text or "Infinity" in text:
-        json.loads(
-            text, parse_constant=lambda name: _refuse_constant(message.declaration.topic, name)
         )
     if "\\u0000" in text and _holds_nul(json.loads(text)):
         raise PayloadInvalid(
@@ -62,33 +73,55 @@ def check_key(field: str, value: str | None) -> None:
         raise KeyInvalid(field, "is empty")
     if "\0" in value:
         raise KeyInvalid(field, "holds a NUL character")
+    if not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+        raise KeyInvalid(field, "holds a lone surrogate")
     if len(value) > KEY_CHARS_MAX:
         raise KeyInvalid(field, f"has {len(value)} characters, the most is {KEY_CHARS_MAX}")
 
 
 def check_due_at(due_at: datetime | None) -> None:
-    """Raise `NaiveDatetime` unless `due_at` names an instant."""
-    if due_at is not None and due_at.tzinfo is None:
+    """Raise `NaiveDatetime` or `TermInvalid` unless `due_at` names an instant."""
+    if due_at is None:
+        return
+    if not isinstance(due_at, datetime):
+        raise TermInvalid("due_at", f"is a {type(due_at).__name__}; give an aware datetime")
+    if due_at.tzinfo is None:
         raise NaiveDatetime("due_at")
 
 
-def _datetimes(value: Any, path: str) -> Iterator[tuple[str, datetime]]:
-    if isinstance(value, datetime):
-        yield path, value
-    elif isinstance(value, BaseModel):
+def check_number(field: str, value: int, most: int) -> None:
+    """Raise `TermInvalid` unless `value` is a whole number from -`most` to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TermInvalid(field, f"is a {type(value).__name__}; give a whole number")
+    if abs(value) > most:
+        raise TermInvalid(field, f"is {value}; it must lie between -{most} and {most}")
+
+
+def _check_value(topic: str, value: Any, path: str) -> None:
+    """Refuse what JSON would change in silence, as a nested model that writes NaN as null."""
+    if type(value) in _PLAIN:
+        return
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise NaiveDatetime(path)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PayloadInvalid(topic, f"{path} is {value}, which is not JSON")
+    for step, inner in _inside(value):
+        _check_value(topic, inner, path + step)
+
+
+def _inside(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, BaseModel):
         for name, inner in value.__dict__.items():
-            if not isinstance(inner, str | int | float | None):
-                yield from _datetimes(inner, f"{path}.{name}")
-    elif isinstance(value, dict):
+            yield f".{name}", inner
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield f".{field.name}", getattr(value, field.name)
+    elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _datetimes(inner, f"{path}[{name!r}]")
-    elif isinstance(value, list | tuple | set | frozenset):
+            yield f"[{name!r}]", inner
+    elif isinstance(value, list | tuple | set | frozenset | deque):
         for place, inner in enumerate(value):
-            yield from _datetimes(inner, f"{path}[{place}]")
-
-
-def _refuse_constant(topic: str, name: str) -> NoReturn:
-    raise PayloadInvalid(topic, f"it holds {name}, which is not JSON")
+            yield f"[{place}]", inner
 
 
 def _holds_nul(value: Any) -> bool:

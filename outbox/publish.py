@@ -18,7 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from outbox import handles, queries
 from outbox.errors import TransactionReadOnly
-from outbox.payload import check_due_at, check_key, encode
+from outbox.payload import (
+    PRIORITY_MAX,
+    SEQUENCE_MAX,
+    check_due_at,
+    check_key,
+    check_number,
+    encode,
+)
 from outbox.tracing import current_headers
 
 if TYPE_CHECKING:
@@ -111,18 +118,18 @@ async def apublish(  # noqa: PLR0913 - the fixed surface
 def publish_many(handle: SyncHandle, publications: Sequence[Publication]) -> list[PublishReceipt]:
     """Publish all of `publications` in one statement; receipts come in the same order. As `publish` otherwise."""
     handles.check_sync(handle)
-    rows = _rows(publications)
+    rows = columns_of(publications)
     if isinstance(handle, psycopg.Connection):
         handles.check_psycopg(handle)
         found = queries.publish_sync(handle, rows) if publications else []
-        return _receipts(publications, found)
+        return receipts_of(publications, found)
     if not isinstance(handle, SqlConnection):
         session = handle() if callable(handle) else handle
         handles.check_sqlalchemy_session(session)
         handle = session.connection()
     handles.check_sqlalchemy(handle)
     found = queries.publish_sqlalchemy(handle, rows) if publications else []
-    return _receipts(publications, found)
+    return receipts_of(publications, found)
 
 
 async def apublish_many(
@@ -130,20 +137,21 @@ async def apublish_many(
 ) -> list[PublishReceipt]:
     """`publish_many` for async handles."""
     handles.check_async(handle)
-    rows = _rows(publications)
+    rows = columns_of(publications)
     if isinstance(handle, psycopg.AsyncConnection):
         handles.check_psycopg(handle)
         found = await queries.publish_async(handle, rows) if publications else []
-        return _receipts(publications, found)
+        return receipts_of(publications, found)
     if isinstance(handle, AsyncSession):
         handles.check_sqlalchemy_session(handle.sync_session)
         handle = await handle.connection()
     await handle.run_sync(handles.check_sqlalchemy)
     found = await handle.run_sync(queries.publish_sqlalchemy, rows) if publications else []
-    return _receipts(publications, found)
+    return receipts_of(publications, found)
 
 
-def _rows(publications: Sequence[Publication]) -> dict[str, Any]:
+def columns_of(publications: Sequence[Publication]) -> dict[str, Any]:
+    """What the SQL function takes, every value checked. Raises a `PublishError`."""
     headers = json.dumps(current_headers())
     columns: dict[str, list[Any]] = {name: [] for name in queries.PUBLISH_COLUMNS}
     for publication in publications:
@@ -153,6 +161,9 @@ def _rows(publications: Sequence[Publication]) -> dict[str, Any]:
         check_key("dedup_key", publication.dedup_key)
         check_key("correlation_id", publication.correlation_id)
         check_due_at(publication.due_at)
+        if publication.sequence is not None:
+            check_number("sequence", publication.sequence, SEQUENCE_MAX)
+        check_number("priority", publication.priority, PRIORITY_MAX)
         window: timedelta | None = (
             message.declaration.dedup_window if publication.dedup_key else None
         )
@@ -174,9 +185,10 @@ def _rows(publications: Sequence[Publication]) -> dict[str, Any]:
     return columns
 
 
-def _receipts(
+def receipts_of(
     publications: Sequence[Publication], found: Sequence[tuple[int | None, bool, int, str | None]]
 ) -> list[PublishReceipt]:
+    """What the database answered. Raises `TransactionReadOnly` where it wrote nothing."""
     receipts: list[PublishReceipt] = []
     for message_id, duplicate, deliveries, _ in found:
         if message_id is None:
