@@ -34,13 +34,41 @@ def http_client(*, timeout: timedelta, connections_max: int) -> httpx.AsyncClien
     `httpx.ConnectError` or `httpx.ConnectTimeout` only if no byte of the request can have left;
     `httpx.ReadTimeout`, `httpx.ReadError` or `httpx.RemoteProtocolError` if it may have arrived.
     """
-    transport = SentAwareTransport(connections_max=connections_max)
+    return client_over(SentAwareTransport(connections_max=connections_max), timeout=timeout)
+
+
+def client_over(transport: httpx.AsyncBaseTransport, *, timeout: timedelta) -> httpx.AsyncClient:
+    """The same over a transport of the caller's, who closes it."""
     return httpx.AsyncClient(
         transport=transport,
         timeout=timeout.total_seconds(),
         trust_env=False,
         follow_redirects=False,
     )
+
+
+class ReopeningTransport(httpx.AsyncBaseTransport):
+    """Connections that are opened when needed and may be closed between two uses.
+
+    A program that enters its lifespan several times (each drain of a nightly run does) keeps its
+    clients and gives back their connections in between.
+    """
+
+    def __init__(self, *, connections_max: int) -> None:
+        self._connections_max = connections_max
+        self._inner: SentAwareTransport | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request`; errors as `http_client` promises."""
+        if self._inner is None:
+            self._inner = SentAwareTransport(connections_max=self._connections_max)
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close every connection; the next request opens new ones."""
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            await inner.aclose()
 
 
 class SentAwareTransport(httpx.AsyncBaseTransport):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from outbox.clock import SystemClock
 from outbox.errors import HandlerInvalid, MessageClassInvalid
@@ -18,8 +18,41 @@ if TYPE_CHECKING:
 
     from outbox.clock import Clock
     from outbox.handler import Effect
-    from outbox.migrations import History
     from outbox.saga.declaration import Saga
+
+
+class SchemaHistory(Protocol):
+    """A chain of schema revisions; `outbox.migrations.ENGINE` is one."""
+
+    @property
+    def version_table_schema(self) -> str:
+        """The schema its version table is in."""
+        ...
+
+    @property
+    def version_table(self) -> str:
+        """Its version table's name."""
+        ...
+
+    def upgrade(self, dsn: str, revision: str = "head") -> None:
+        """Bring the database at `dsn` to `revision`."""
+        ...
+
+    def downgrade(self, dsn: str, revision: str) -> None:
+        """Take the database at `dsn` down to `revision`; `base` for nothing."""
+        ...
+
+    def current(self, dsn: str) -> str | None:
+        """The revision the database is at; None when it never had one."""
+        ...
+
+    def known(self) -> list[str]:
+        """Every revision this code knows, the newest first."""
+        ...
+
+    def sql(self, revision: str = "head") -> str:
+        """The SQL of the way up from nothing."""
+        ...
 
 
 @asynccontextmanager
@@ -40,8 +73,7 @@ class App:
         name: str,
         *,
         lifespan: Callable[[], AbstractAsyncContextManager[None]] = _nothing_to_open,
-        histories: tuple[History, ...] = (),
-        before_migrate: Callable[[str], None] | None = None,
+        histories: tuple[SchemaHistory, ...] = (),
         commands: typer.Typer | None = None,
         clock: Clock | None = None,
         settings: tuple[type[BaseSettings], ...] = (),
@@ -53,7 +85,6 @@ class App:
             histories,
             commands,
         )
-        self.before_migrate = before_migrate
         self.clock: Clock = clock or SystemClock()
         self._handlers: dict[str, Handler] = {}
         self._messages: dict[tuple[str, int], type[Message]] = {}

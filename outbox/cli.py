@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from outbox import inspection, redrive
 from outbox.app import App
 from outbox.errors import ConfigurationError, OutboxError, UsageError
 from outbox.explain import explain
+from outbox.health import check_credentials
 from outbox.logs import configure_logs
 from outbox.readiness import check_revision, connect
 from outbox.relay import Relay
@@ -87,7 +89,7 @@ def options(
 ) -> None:
     """A transactional outbox and saga engine on PostgreSQL."""
     del app  # read before the commands were put together
-    configure_logs(verbose=verbose, quiet=quiet)
+    configure_logs(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
 
 
 @engine.command()
@@ -114,8 +116,6 @@ def migrate(
     if down is not None:
         _migrate_down(dsn, app, down)
         return
-    if app.before_migrate is not None:
-        app.before_migrate(dsn)
     for history in histories:
         history.upgrade(dsn)
         typer.echo(
@@ -331,40 +331,19 @@ def explain_command(context: typer.Context, delivery_id: int, as_json: AsJson = 
 def health(context: typer.Context, as_json: AsJson = False) -> None:
     """Check the credentials of every handler that has some; exit 1 if one fails."""
     app = current_app(context)
-    results = asyncio.run(check_credentials(app, settings().required_database_url()))
+    checks = asyncio.run(check_credentials(app, settings().required_database_url()))
+    fine = all(check.ok for check in checks)
     if as_json:
-        print_json({"ok": all(one["ok"] for one in results), "checks": results})
-    else:
-        for one in results:
-            out().print(
-                f"{one['handler']}: {'ok' if one['ok'] else one['reason']}"
-                + (f" ({one['hint']})" if one["hint"] else "")
-            )
-        if not results:
-            out().print("no handler has credentials to check")
-    if not all(one["ok"] for one in results):
+        print_json({"ok": fine, "checks": checks})
+    for check in () if as_json else checks:
+        hint = f" ({check.hint})" if check.hint else ""
+        out().print(
+            f"{check.handler}: {'ok' if check.ok else f'{check.outcome}: {check.reason}'}{hint}"
+        )
+    if not checks and not as_json:
+        out().print("no handler has credentials to check")
+    if not fine:
         raise typer.Exit(FAILED)
-
-
-async def check_credentials(app: App, dsn: str) -> list[dict[str, Any]]:
-    """Run every handler's check with fresh credentials and tell the circuits."""
-    checked = Relay(
-        app, dsn, only={name for name, handler in app.handlers.items() if handler.check is not None}
-    )
-    results = []
-    async with checked.opened():
-        for name, lane in checked.lanes.items():
-            error = await lane.check_credentials()
-            hint = getattr(error, "hint", "")
-            results.append(
-                {
-                    "handler": name,
-                    "ok": error is None,
-                    "reason": error and error.reason,
-                    "hint": hint or None,
-                }
-            )
-    return results
 
 
 @engine.command()

@@ -9,9 +9,8 @@ from typing import Any
 import structlog
 
 
-def configure_logs(*, verbose: bool = False, quiet: bool = False) -> None:
-    """Set the process's logging up; `verbose` adds a line per attempt, `quiet` keeps errors only."""
-    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+def configure_logs(level: int = logging.INFO) -> None:
+    """Set the process's logging up; DEBUG adds a line per attempt, ERROR keeps errors only."""
     renderer: Any
     if sys.stderr.isatty():
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

@@ -105,7 +105,7 @@ async def widest_role(conn: AsyncConnection[Any], actor_id: UUID) -> str | None:
 async def concerned_by_delivery(
     conn: AsyncConnection[Any], delivery_id: int
 ) -> tuple[str | None, bool] | None:
-    """The message key of a delivery, and whether it waits (else it is dead); None: it is neither."""
+    """A delivery's message key, and whether it waits (else it is dead); None: it is neither."""
     cursor = await conn.execute(statement("concerned_by_delivery"), {"delivery_id": delivery_id})
     row = await cursor.fetchone()
     return None if row is None else (row[0], bool(row[1]))

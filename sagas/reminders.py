@@ -44,8 +44,8 @@ DEVICE_SILENT_MAX: Final = timedelta(days=270)
 
 DUPLICATE_WITHIN: Final = timedelta(hours=24)
 
-PERMANENT: Final = frozenset({"payload_rejected", "payload_too_large", "renderer_failed"})
-"""Error classes that no later run can cure."""
+PERMANENT: Final = ("payload_refused%", "kind_unknown")
+"""Error classes no later run can cure, as patterns. A refused address is none: a new device may."""
 
 _BEFORE_ALL: Final = (UUID(int=0), UUID(int=0))
 

@@ -15,6 +15,7 @@ watches that the portal follows, and tells people when it does not.
 | any          | portal: dead                              | alert by its reason                                 |
 | any          | portal: suppressed (no channel, gone)     | instance ends, alert closed                         |
 | any          | read back done: confirmed (newest)        | confirmed: alert closed, instance ends              |
+| any          | read back done: absent, wanted hidden     | confirmed: who is not listed is not visible         |
 | any          | read back done: anything else, or dead    | `read_back` again in 15 min                         |
 | any          | timer confirm                             | alert ALR-1, if none is open: hold, breaker, pause  |
 | any          | timer read_back                           | visibility.read_back                                |
@@ -130,6 +131,8 @@ def _read_back(state: Visibility, report: DeliveryReport, now: datetime) -> Deci
         return _raise(state, report.receipt)
     if answer in _CONFIRMED and (report.receipt.get("version") or 0) >= state.version:
         return _end(state, note="confirmed")
+    if answer == "absent" and report.receipt.get("wanted_visible") is False:
+        return _end(state, note="confirmed_absent")  # who is not listed is not visible
     if report.report is Report.SUPPRESSED:
         return _end(state, note=report.reason or "suppressed")
     return Decision(state, arm=(Timer("read_back", now + READ_BACK_AFTER),), note="not_yet")

@@ -44,6 +44,7 @@ class AlertHandler:
             conn,
             type_=message.type,
             organisation_id=message.organisation_id,
+            mentor_id=message.mentor_id,
             subject=message.subject,
             now=attempt.now,
         )

@@ -61,11 +61,18 @@ async def close_alert(
     *,
     type_: str,
     organisation_id: UUID | None,
+    mentor_id: UUID | None,
     subject: str,
     now: datetime,
 ) -> bool:
     """Resolve an open alert. False: none was open."""
-    params = {"type": type_, "organisation_id": organisation_id, "subject": subject, "now": now}
+    params = {
+        "type": type_,
+        "organisation_id": organisation_id,
+        "mentor_id": mentor_id,
+        "subject": subject,
+        "now": now,
+    }
     async with conn.cursor() as cursor:
         await cursor.execute(_CLOSE_ALERT, params)
         return cursor.rowcount == 1

@@ -9,7 +9,7 @@ with ended as (
         and audience = %(audience)s
         and channel = 'push'
         and status = 'failed'
-        and coalesce(error_class, '') <> all (%(permanent)s::text[])
+        and coalesce(error_class, '') not like all (%(permanent)s::text[])
     returning dispatch_group_id
 )
 update notification_groups as g

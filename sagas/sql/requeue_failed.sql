@@ -11,7 +11,7 @@ with again as (
         and status = 'failed'
         and attempts < %(attempts_max)s
         and dispatch_group_id is not null
-        and coalesce(error_class, '') <> all (%(permanent)s::text[])
+        and coalesce(error_class, '') not like all (%(permanent)s::text[])
     returning reminder_id, dispatch_group_id
 ),
 groups as (

@@ -80,6 +80,11 @@ def head() -> str:
     return found
 
 
+def known() -> list[str]:
+    """Return every revision this code knows, the newest first."""
+    return [one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
 def sql(revision: str = "head") -> str:
     """Return the SQL of an upgrade from nothing to `revision`, for a reviewer to read and run."""
     config = _config()

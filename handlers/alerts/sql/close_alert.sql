@@ -5,6 +5,9 @@
 update public.dashboard_alerts
 set resolved_at = %(now)s
 where type = %(type)s
-    and organisation_id is not distinct from %(organisation_id)s
+    and organisation_id is not distinct from coalesce(
+        %(organisation_id)s::uuid,
+        (select m.organisation_id from public.peer_mentors as m where m.id = %(mentor_id)s)
+    )
     and subject = %(subject)s
     and resolved_at is null

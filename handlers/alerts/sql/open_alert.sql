@@ -5,7 +5,12 @@
 --      becomes less severe; when it becomes more so, that is its escalation, kept with its time. An
 --      alert about somebody deleted meanwhile is nobody's, so it is not written.
 with told as (
-    select %(organisation_id)s::uuid as organisation_id, %(mentor_id)s::uuid as mentor_id
+    select
+        coalesce(
+            %(organisation_id)s::uuid,
+            (select m.organisation_id from public.peer_mentors as m where m.id = %(mentor_id)s)
+        ) as organisation_id,
+        %(mentor_id)s::uuid as mentor_id
 ), standing as (
     select organisation_id, mentor_id
     from told

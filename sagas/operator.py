@@ -1,0 +1,134 @@
+"""Retrying single deliveries and dead letters at a person's word: rights first, audited always."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from outbox import redrive
+from sagas import audit, queries_access
+from sagas.audit import AuditEntry
+from sagas.coordinator import Forbidden
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from psycopg import AsyncConnection
+
+ADMINISTRATORS: Final = frozenset({"hlf_admin", "org_admin"})
+_MENTOR: Final = "mentor:"
+
+
+class UnknownDelivery(LookupError):
+    """There is no such delivery waiting or dead; it may be settled."""
+
+    def __init__(self, delivery_id: int) -> None:
+        super().__init__(
+            f"delivery {delivery_id} neither waits nor is dead; `outbox explain {delivery_id}` "
+            "tells how it ended"
+        )
+        self.delivery_id = delivery_id
+
+
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """What a retry led to, or with `dry_run` would lead to."""
+
+    made_due: int
+    redriven: int
+    dry_run: bool
+
+
+async def retry_delivery(
+    conn: AsyncConnection[Any], *, delivery_id: int, actor_id: UUID, now: datetime, dry_run: bool
+) -> Redriven:
+    """Let one delivery be tried now, from the dead if need be.
+
+    Who may follow up the mentor it concerns may do this; without one, administrators. Raises
+    `Forbidden` or `UnknownDelivery`.
+    """
+    async with conn.transaction():
+        found = await queries_access.concerned_by_delivery(conn, delivery_id)
+        if found is None:
+            raise UnknownDelivery(delivery_id)
+        key, waiting = found
+        mentor_id = _mentor_of(key)
+        role = await _role(conn, actor_id, mentor_id)
+        if role is not None:
+            done = Redriven(int(waiting), int(not waiting), dry_run)
+            if not dry_run:
+                done = await _carry_out(conn, delivery_id, actor_id, now)
+            await _record(conn, "delivery.retry", actor_id, role, now, done, mentor_id, delivery_id)
+            return done
+        none = Redriven(0, 0, dry_run)
+        await _record(
+            conn, "delivery.retry", actor_id, audit.NO_ROLE, now, none, mentor_id, delivery_id
+        )
+    raise Forbidden(what=f"retry of delivery {delivery_id}")
+
+
+async def retry_all_dead(
+    conn: AsyncConnection[Any], *, actor_id: UUID, now: datetime, dry_run: bool
+) -> Redriven:
+    """Give every dead letter a new life (10,000 at most a call). Raises `Forbidden`."""
+    async with conn.transaction():
+        role = await queries_access.widest_role(conn, actor_id)
+        if role in ADMINISTRATORS:
+            count = await redrive.count_dead(conn)
+            if not dry_run:
+                count = len(await redrive.redrive_dead(conn, actor=str(actor_id), now=now))
+            done = Redriven(0, count, dry_run)
+            await _record(conn, "dead.retry_all", actor_id, role, now, done)
+            return done
+        await _record(conn, "dead.retry_all", actor_id, audit.NO_ROLE, now, Redriven(0, 0, dry_run))
+    raise Forbidden(what="retry of all dead letters")
+
+
+async def _carry_out(
+    conn: AsyncConnection[Any], delivery_id: int, actor_id: UUID, now: datetime
+) -> Redriven:
+    made_due = await redrive.make_delivery_due(conn, delivery_id=delivery_id, now=now)
+    risen = await redrive.redrive_dead(
+        conn, delivery_ids=[delivery_id], actor=str(actor_id), now=now
+    )
+    return Redriven(made_due, len(risen), dry_run=False)
+
+
+async def _role(conn: AsyncConnection[Any], actor_id: UUID, mentor_id: UUID | None) -> str | None:
+    if mentor_id is not None:
+        return await queries_access.actor_role(conn, actor_id=actor_id, mentor_id=mentor_id)
+    role = await queries_access.widest_role(conn, actor_id)
+    return role if role in ADMINISTRATORS else None
+
+
+def _mentor_of(key: str | None) -> UUID | None:
+    if key is None or not key.startswith(_MENTOR):
+        return None
+    try:
+        return UUID(key.removeprefix(_MENTOR))
+    except ValueError:
+        return None
+
+
+async def _record(  # noqa: PLR0913, PLR0917 - the columns of one audit row
+    conn: AsyncConnection[Any],
+    action: str,
+    actor_id: UUID,
+    role: str,
+    now: datetime,
+    done: Redriven,
+    mentor_id: UUID | None = None,
+    delivery_id: int | None = None,
+) -> None:
+    outcome = "refused" if role == audit.NO_ROLE else "dry_run" if done.dry_run else "done"
+    entry = AuditEntry(
+        at=now,
+        action=action,
+        actor_id=actor_id,
+        actor_role=role,
+        mentor_id=mentor_id,
+        subject={} if delivery_id is None else {"delivery_id": delivery_id},
+        after={"outcome": outcome, "made_due": done.made_due, "redriven": done.redriven},
+    )
+    await audit.record(conn, entry)

@@ -1,0 +1,89 @@
+"""What the application's commands are given: the engine's `App` and the parts only they use."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg import AsyncConnection
+
+from outbox import App, Relay
+from outbox.dsn import where
+from outbox.errors import DatabaseUnreachable
+from outbox.health import check_credentials
+from outbox.readiness import check_revision, connect
+from sagas import queries_access
+from sagas.nightly import Wiring
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from sagas.reconcile import Listing
+    from sagas.run import Organisation
+
+SYNC_HANDLERS: Final = ("portal", "portal_read", "mentor_state", "visibility", "alerts")
+PUSH_HANDLERS: Final = ("in_app", "fcm", "alerts")
+
+
+class Application(App):
+    """The engine's application and the portal's listing, which reconciliation reads."""
+
+    read_portal: Callable[[Organisation], Awaitable[Listing]]
+
+
+@asynccontextmanager
+async def open_checked(dsn: str) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection to a migrated database; what is done in it commits at the end."""
+    async with await connect(dsn) as conn:
+        await check_revision(conn)
+        await conn.commit()
+        yield conn
+
+
+def night_wiring(
+    app: Application, dsn: str, progress: Callable[[str, Mapping[str, Any]], None]
+) -> Wiring:
+    """What a nightly run or a sweep is given, over the database at `dsn`."""
+
+    async def drain(handlers: tuple[str, ...]) -> int:
+        relay = Relay(app, dsn, only=handlers)
+        async with relay.opened():
+            return await relay.drain()
+
+    async def check() -> Mapping[str, str]:
+        return await check_and_record(app, dsn)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[AsyncConnection[Any]]:
+        try:
+            async with await AsyncConnection.connect(dsn) as conn:
+                yield conn
+        except psycopg.errors.ConnectionTimeout as error:
+            raise DatabaseUnreachable(where(dsn), "it did not answer in time") from error
+
+    return Wiring(
+        connect=opened,
+        drain=drain,
+        clock=app.clock.now,
+        sync_handlers=SYNC_HANDLERS,
+        push_handlers=PUSH_HANDLERS,
+        check_credentials=check,
+        progress=progress,
+    )
+
+
+async def check_and_record(app: Application, dsn: str) -> Mapping[str, str]:
+    """Check every integration's credentials and keep what was found (CRD-1)."""
+    checks = await check_credentials(app, dsn)
+    async with await connect(dsn) as conn:
+        for one in checks:
+            await queries_access.insert_credential_check(
+                conn,
+                integration=one.handler,
+                checked_at=app.clock.now(),
+                outcome=one.outcome,
+                reason=one.reason,
+                hint=one.hint,
+            )
+    return {one.handler: one.outcome for one in checks}
