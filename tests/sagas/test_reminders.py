@@ -13,6 +13,7 @@ from sagas import queries
 from sagas.policy import Audience
 from sagas.reminders import run_reminders
 from sagas.results import OrchestrationResult as Counts
+from sagas.statements import statement
 from sagas.tiers import Tier
 
 if TYPE_CHECKING:
@@ -385,7 +386,7 @@ async def test_a_failed_push_expires_with_its_tier_and_a_permanent_one_stays(wor
     await world.settle("failed", error="fcm_unavailable")
     await world.pass_days(1)
     moved_on = await world.remind(organisation, MENTOR)
-    await world.settle("failed", error="payload_rejected")
+    await world.settle("failed", error="payload_refused:message.data")
     await world.pass_days(1)
     incurable = await world.remind(organisation, MENTOR)
 
@@ -538,6 +539,30 @@ async def test_a_run_costs_the_same_number_of_statements_for_2_and_for_40(world:
             await world.mentor(organisation, chapter, days=30)
         spent.append(await _statements(world, organisation))
     assert spent[0] == spent[1]
+
+
+async def test_the_pre_check_uses_the_named_index(world: World) -> None:
+    """DED-4, PRF-3: the deployment check by EXPLAIN, on a table with rows."""
+    organisation = await world.organisation()
+    mentor = await world.mentor(organisation)
+    await world.conn.execute(
+        "insert into cert_expiry_reminders (organisation_id, audience, mentor_id, certification_id,"
+        " certificate_type, threshold_day, threshold_tier, certification_expiry_date,"
+        " notification_window_start, notification_window_date)"
+        " select %s, 'mentor', %s, gen_random_uuid(), 'basic', 30, '30', day, day - 30, day - 30"
+        " from generate_series(date '2020-01-01', date '2026-01-01', interval '1 day') as d,"
+        " lateral (select d::date as day) as x",
+        [organisation.id, mentor],
+    )
+    await world.conn.execute("analyze cert_expiry_reminders")
+    names = ("mentor_ids", "certification_ids", "certificate_types", "tiers", "expiry_dates")
+    params: dict[str, list[object]] = {
+        name: [] for name in (*names, "window_starts", "window_dates")
+    }
+    plan = await world.conn.execute(
+        "explain " + statement("fired_reminders"), {**params, "audience": "mentor"}
+    )
+    assert "cert_expiry_reminders_tier_idx" in str(await plan.fetchall())
 
 
 async def _claim(
