@@ -17,7 +17,7 @@ import structlog
 
 from outbox import queries
 from outbox.errors import CredentialsRejected, DestinationHeld, OutboxError
-from outbox.handler import DestinationChange, Settled, receipt_of
+from outbox.handler import DestinationChange, Settled, UnknownPolicy, receipt_of
 from outbox.outcome import (
     AnyOutcome,
     Dead,
@@ -88,7 +88,8 @@ class Settlement:
             }
             held |= await queries.settle(conn, statement, rows, **common)
         await self._tell_destination(conn, ended)
-        settled = [self._settled(one) for one in ended if one.claimed.id in held]
+        resent = await self._resend(conn, ended, held)
+        settled = [self._settled(one) for one in ended if one.claimed.id in held - resent]
         await self._record(conn, settled)
         for one in ended:
             self._log(one, held=one.claimed.id in held)
@@ -141,29 +142,38 @@ class Settlement:
         async with conn.transaction():
             return await self._open_circuit(conn, error)
 
+    async def _resend(self, conn: Conn, ended: Sequence[Ended], held: set[int]) -> set[int]:
+        """Give what has just become unknown its one second try, if that is the handler's policy."""
+        unknown = [one.claimed.id for one in ended if isinstance(one.outcome, Unknown)]
+        ids = [one for one in unknown if one in held]
+        if not ids or self._handler.unknown is not UnknownPolicy.RESEND_ONCE:
+            return set()
+        return await queries.resend_unknown(conn, ids=ids, now=self._clock.sql_now())
+
     async def _record(self, conn: Conn, settled: Sequence[Settled]) -> None:
         if settled and self._handler.record is not None:
             await self._handler.record(conn, settled)
         await report_deliveries(conn, self._app, settled, now=self._clock.sql_now())
 
     async def _tell_destination(self, conn: Conn, ended: Sequence[Ended]) -> None:
-        now = self._clock.sql_now()
         for one in ended:
             match one.error:
                 case DestinationHeld() as error:
-                    until = await queries.hold_destination(
-                        conn,
-                        handler=self._handler.name,
-                        wait=error.retry_after,
-                        reason=error.reason,
-                        now=now,
-                    )
-                    if until is not None:
-                        await self._change(conn, "held", reason=error.reason, hint="", until=until)
+                    await self._hold(conn, error.retry_after, error.reason)
+                case CredentialsRejected() as error if self._handler.check is None:
+                    # nobody could close its circuit: it waits a while and asks again
+                    await self._hold(conn, CIRCUIT_PROBE_AFTER, error.reason)
                 case CredentialsRejected() as error:
                     await self._open_circuit(conn, error)
                 case _:
                     pass
+
+    async def _hold(self, conn: Conn, wait: timedelta, reason: str) -> None:
+        until = await queries.hold_destination(
+            conn, handler=self._handler.name, wait=wait, reason=reason, now=self._clock.sql_now()
+        )
+        if until is not None:
+            await self._change(conn, "held", reason=reason, hint="", until=until)
 
     async def _open_circuit(self, conn: Conn, error: CredentialsRejected) -> bool:
         opened = await queries.open_circuit(
@@ -213,6 +223,15 @@ class Settlement:
                 "delivery.settled", outcome=outcome_name(one.outcome), reason=outcome_reason(one.outcome),
                 error_type=None if one.error is None else type(one.error).__name__, frame=frame_of(one.error), **facts,
             )  # fmt: skip
+
+
+def facts_of(error: BaseException) -> dict[str, str | None]:
+    """What may be logged of any error: type, SQLSTATE and frame, never its text."""
+    return {
+        "error_type": type(error).__name__,
+        "sqlstate": getattr(error, "sqlstate", None),
+        "frame": frame_of(error),
+    }
 
 
 def frame_of(error: BaseException | None) -> str | None:
