@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from outbox.consume import VERSION_WAIT
 from outbox.handler import Attempt, Effect, Handler, Order
-from outbox.outcome import Done, Outcome, Suppressed
+from outbox.outcome import Done, Outcome, Retry, Suppressed
 from outbox.publish import apublish_many
 from outbox.saga import queries
 from outbox.saga.declaration import Decision, DeliveryReport, Saga, SagaState, TimedOut
@@ -64,6 +65,8 @@ async def run_saga(
         assert stored is not None, "an instance was started, here or by a racing starter"
     if isinstance(message, TimedOut) and not _is_armed(stored, message):
         return Suppressed("stale_timer")
+    if stored.state_version > saga.state_version:  # a newer relay will take it
+        return Retry(VERSION_WAIT, "state_newer", spent=False)
     state = saga.read(stored.state, stored.state_version)
     decision = saga.react(state, message, now=attempt.now)
     if decision.ignored:
