@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MAKE_DUE = load("outbox", "make_due")
 MAKE_DELIVERY_DUE = load("outbox", "make_delivery_due")
 REDRIVE_DEAD = load("outbox", "redrive_dead")
+RESEND_HELD = load("outbox", "resend_held")
 COUNT_DEAD = load("outbox", "count_dead")
 PAUSE_DESTINATION = load("outbox", "pause_destination")
 
@@ -33,6 +34,12 @@ async def make_delivery_due(conn: Conn, *, delivery_id: int, now: Now = None) ->
     """The same for one delivery; 0 when it is leased, unknown or gone."""
     cursor = await conn.execute(MAKE_DELIVERY_DUE, {"delivery_id": delivery_id, "now": now})
     return cursor.rowcount
+
+
+async def resend_held(conn: Conn, *, delivery_id: int, actor: str, now: Now = None) -> int:
+    """Send once more what is held as unknown; it may then arrive twice. 0 when it is not held."""
+    params = {"delivery_id": delivery_id, "actor": actor, "now": now}
+    return (await conn.execute(RESEND_HELD, params)).rowcount
 
 
 async def redrive_dead(  # noqa: PLR0913 - the filters of one act

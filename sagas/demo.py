@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import AsyncConnection
 from rich.console import Console
 
+import schema.migrations
 from handlers.emulators.fcm import FcmEmulator, service_account
 from handlers.emulators.google_token import generate_key
 from handlers.emulators.portal import CLIENT_ID, CLIENT_SECRET, PortalEmulator
@@ -45,6 +46,8 @@ from sagas.wiring import night_wiring
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from uuid import UUID
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
     from sagas.reconcile import ReconciliationReport
     from sagas.results import NightlyReport
@@ -152,7 +155,9 @@ def run_demo(*, mentors: int, as_json: bool) -> int:
 async def _play(dsn: str, mentors: int, console: Console | None) -> Story:
     clock = VirtualClock(FIRST_NIGHT - timedelta(hours=2))
     story = Story(clock, console)
-    async with _staged(dsn, clock) as stage:
+    migrations.upgrade(dsn)
+    schema.migrations.upgrade(dsn)
+    async with staged(dsn, clock) as stage:
         await _sow(stage, story, mentors)
         await _fill_the_portal(stage, story)
         clock.set(FIRST_NIGHT)
@@ -166,8 +171,14 @@ async def _play(dsn: str, mentors: int, console: Console | None) -> Story:
 
 
 @asynccontextmanager
-async def _staged(dsn: str, clock: VirtualClock) -> AsyncIterator[Stage]:
-    key = generate_key()
+async def staged(
+    dsn: str, clock: VirtualClock, *, key: RSAPrivateKey | None = None, random: Random | None = None
+) -> AsyncIterator[Stage]:
+    """The application in front of emulators on loopback, with a relay, on a migrated database.
+
+    `key` is the service account's (made if not given); `random` is the relay's jitter.
+    """
+    key = key or generate_key()
     async with AsyncExitStack() as stack:
         fcm = await stack.enter_async_context(
             FcmEmulator(public_key=key.public_key(), wall=clock.now)
@@ -178,10 +189,7 @@ async def _staged(dsn: str, clock: VirtualClock) -> AsyncIterator[Stage]:
         account, _ = service_account(fcm.token_url, key=key)
         settings = ApplicationSettings(**emulated_settings(fcm, portal, json.dumps(account)))
         app = build_app(settings, clock=clock)
-        migrations.upgrade(dsn)
-        for history in app.histories:
-            history.upgrade(dsn)
-        relay = await stack.enter_async_context(Relay(app, dsn).opened())
+        relay = await stack.enter_async_context(Relay(app, dsn, random=random).opened())
         yield Stage(app, dsn, clock, fcm, portal, relay)
 
 
@@ -233,7 +241,9 @@ async def _night_with_an_outage(stage: Stage, story: Story) -> tuple[UUID, UUID]
         alerts = await queries_demo.open_alerts(conn)
     pending = sum(each["alerts"] for each in alerts if each["type"] == SYNC_PENDING)
     story.counts["alerts_during_outage"] = pending
-    story.tell(f"{pending} alerts opened on the coordinators' dashboard: “{text}”.")
+    story.tell(
+        f"{pending} of them are on the portal; it did not take the change, so {pending} alerts opened on the coordinators' dashboard: “{text}”."
+    )
     story.check(
         "pausing did not wait for the portal, and the failed sync opened alerts",
         report.sweep.paused > 0 and pending > 0 and text is not None,
@@ -249,9 +259,10 @@ def _tell_night(report: NightlyReport, story: Story, name: str) -> None:
         f"{swept.groups} notices."
     )
     story.tell(
-        f"{total.created} reminders fired for {total.processed} certificate checks "
-        f"({total.queued} pushes queued, {total.no_token} recipients without a device, "
-        f"{total.skipped} already reminded, {total.missing_coordinator} without a coordinator)."
+        f"{total.created} reminders fired for {total.processed} certificate checks; "
+        f"{total.skipped} had been told already, {total.missing_coordinator} mentors have no "
+        f"coordinator. {report.pushes.success_count} pushes went out, {total.no_token} recipients "
+        "have no device and read it in their inbox."
     )
     story.check(f"every step of the run ended well ({name})", not report.failures)
 

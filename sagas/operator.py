@@ -43,7 +43,7 @@ class Redriven:
 async def retry_delivery(
     conn: AsyncConnection[Any], *, delivery_id: int, actor_id: UUID, now: datetime, dry_run: bool
 ) -> Redriven:
-    """Let one delivery be tried now, from the dead if need be.
+    """Let one delivery be tried now, from the dead or from unknown if need be.
 
     Who may follow up the mentor it concerns may do this; without one, administrators. Raises
     `Forbidden` or `UnknownDelivery`.
@@ -89,6 +89,9 @@ async def _carry_out(
     conn: AsyncConnection[Any], delivery_id: int, actor_id: UUID, now: datetime
 ) -> Redriven:
     made_due = await redrive.make_delivery_due(conn, delivery_id=delivery_id, now=now)
+    made_due += await redrive.resend_held(
+        conn, delivery_id=delivery_id, actor=str(actor_id), now=now
+    )
     risen = await redrive.redrive_dead(
         conn, delivery_ids=[delivery_id], actor=str(actor_id), now=now
     )
