@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import psycopg
 import structlog
 from psycopg import Rollback
+from psycopg_pool import PoolTimeout
 
 from outbox.consume import VERSION_WAIT
 from outbox.outcome import Done, Suppressed
-from outbox.settlement import Ended, LeaseLost
+from outbox.settlement import Ended, LeaseLost, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +35,11 @@ class _BatchFailed(Exception):
     """One delivery of the batch did not end well; nothing of it may commit."""
 
 
-async def run_batch(lane: Lane, rows: Sequence[Claimed]) -> None:
-    """Run and settle every delivery of `rows`, all of them under the lane's leases."""
+async def run_batch(lane: Lane, rows: Sequence[Claimed], *, starts_by: float) -> None:
+    """Run and settle the deliveries of `rows`, all of them under the lane's leases.
+
+    What has not started when the loop's time is `starts_by` is given back.
+    """
     readable: list[tuple[Claimed, Message]] = []
     lying: list[Ended] = []
     for row in rows:
@@ -49,13 +53,15 @@ async def run_batch(lane: Lane, rows: Sequence[Claimed]) -> None:
     if lying:
         async with lane.pool.connection() as conn:
             await lane.settlement.settle(conn, lying)
-    while len(readable) > 1:
+    loop = asyncio.get_running_loop()
+    while len(readable) > 1 and loop.time() < starts_by:
         done = await _run_together(lane, readable)
         if done == 0:  # rolled back: each on its own
             break
         readable = readable[done:]
-    for row, message in readable:
-        await _run_alone(lane, row, message)
+    while readable and loop.time() < starts_by:
+        await _run_alone(lane, *readable.pop(0))
+    await lane.give_back([row for row, _ in readable])
 
 
 async def _run_together(lane: Lane, batch: Sequence[tuple[Claimed, Message]]) -> int:
@@ -75,7 +81,9 @@ async def _run_together(lane: Lane, batch: Sequence[tuple[Claimed, Message]]) ->
             held = await lane.settlement.settle_inside(conn, ended)
             if len(held) != len(ended):
                 raise LeaseLost
-    except (_BatchFailed, LeaseLost, psycopg.Error):
+    except Exception as error:  # noqa: BLE001 - rolled back; each is tried alone and tells by itself
+        if not isinstance(error, _BatchFailed | LeaseLost):
+            log.warning("delivery.batch_failed", handler=lane.handler.name, **facts_of(error))
         return 0
     return len(ended)
 
@@ -86,12 +94,30 @@ async def _run_alone(lane: Lane, row: Claimed, message: Message) -> None:
         await _run_in_transaction(lane, row, message)
     except LeaseLost:
         log.warning("delivery.lease_lost", handler=lane.handler.name, delivery_id=row.id)
-    except psycopg.OperationalError:
-        log.exception("delivery.connection_lost", handler=lane.handler.name, delivery_id=row.id)
-    except psycopg.Error as error:  # the commit itself was refused, by a deferred constraint say
-        end = lane.consumer.failed_before_call(row, message, lane.consumer.attempt(row), error)
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        log.error(  # noqa: TRY400 - a foreign error's text quotes values
+            "delivery.connection_lost",
+            handler=lane.handler.name,
+            delivery_id=row.id,
+            **facts_of(error),
+        )
+    except Exception as error:  # noqa: BLE001 - `record` or the commit refused: an attempt ends
+        await _settle_failed(lane, row, message, error)
+
+
+async def _settle_failed(lane: Lane, row: Claimed, message: Message, error: Exception) -> None:
+    """Settle an attempt whose own transaction failed; if that fails too, its lease runs out."""
+    end = lane.consumer.failed_before_call(row, message, lane.consumer.attempt(row), error)
+    try:
         async with lane.pool.connection() as conn:
             await lane.settlement.settle(conn, [end])
+    except Exception as again:  # noqa: BLE001 - nobody above could do better
+        log.error(  # noqa: TRY400 - a foreign error's text quotes values
+            "delivery.settlement_failed",
+            handler=lane.handler.name,
+            delivery_ids=[row.id],
+            **facts_of(again),
+        )
 
 
 async def _run_in_transaction(lane: Lane, row: Claimed, message: Message) -> None:

@@ -7,22 +7,24 @@ else (P8). `run_once` is the whole of a lane's work, bounded; the daemon repeats
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+import psycopg
 import structlog
 from pydantic import ValidationError
 
 from outbox import queries
 from outbox.consume import Consumer, VersionUnreadable, decode
-from outbox.errors import AttemptError, CredentialsRejected
-from outbox.handler import Effect, Order, UnknownPolicy
+from outbox.errors import AttemptError, CredentialsRejected, TransientFailure
+from outbox.handler import LEASE_MARGIN, Effect, Order, UnknownPolicy
 from outbox.queries import ClaimTerms
+from outbox.retry import reason_of
 from outbox.saga.reports import UnreadableMessage
-from outbox.settlement import CIRCUIT_PROBE_AFTER, Settlement
+from outbox.settlement import CIRCUIT_PROBE_AFTER, Settlement, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,14 @@ if TYPE_CHECKING:
     from outbox.settlement import Ended
 
 log = structlog.get_logger("outbox")
+
+CLAIMS_MAX = 3
+"""How often a claim is made when another relay took the same key between its look and its lease."""
+
+SUSPECTS_MAX = 50
+"""How many suspects are run alone in one look, so that a stop is heard."""
+
+ONE_LEASE_PER_KEY = "delivery_one_lease_per_key"
 
 
 class ProcessGate:
@@ -94,20 +104,25 @@ class Lane:
 
     async def run_once(self) -> int:
         """Claim one batch, run it, settle it; how many deliveries it had."""
-        from outbox import calling, database  # noqa: PLC0415 - they build on this module
-
-        rows = await self.claim(
-            self.handler.concurrency if self.calls_out else self.handler.batch_max
-        )
-        if not rows:
-            return 0
-        await self.gate.enter()
+        await self.gate.enter()  # before the claim: no lease runs out at the gate
         try:
-            run = calling.run_batch if self.calls_out else database.run_batch
-            await run(self, rows)
+            starts_by = self.starts_by()
+            rows = await self.claim(
+                self.handler.concurrency if self.calls_out else self.handler.batch_max
+            )
+            if rows:
+                await self._run_batch(rows, starts_by)
         finally:
             await self.gate.leave()
         return len(rows)
+
+    @staticmethod
+    def starts_by() -> float:
+        """The loop's time until which calls may start under a lease claimed now.
+
+        Later they might outlive it: half of `LEASE_MARGIN` is left for the settlement.
+        """
+        return asyncio.get_running_loop().time() + LEASE_MARGIN.total_seconds() / 2
 
     @property
     def calls_out(self) -> bool:
@@ -120,31 +135,49 @@ class Lane:
 
     async def claim(self, limit: int) -> list[Claimed]:
         """Lease up to `limit` due deliveries, by the order the handler asks for."""
-        terms = self._terms(limit)
-        async with self.pool.connection() as conn:
-            match self.handler.order:
-                case Order.NONE:
-                    rows = await queries.claim(conn, terms, after=self._after if self._full else 0)
-                    self._full = len(rows) == limit
-                    self._after = max((row.id for row in rows if row.fresh), default=self._after)
-                case Order.KEYED:
-                    rows = await queries.claim_keyed(conn, terms)
-                case Order.NEWEST:
+        order = self.handler.order
+        for _ in range(CLAIMS_MAX):
+            try:
+                async with self.pool.connection() as conn:
+                    return await self._claim(conn, order, self.terms(limit))
+            except psycopg.errors.UniqueViolation as error:
+                if error.diag.constraint_name != ONE_LEASE_PER_KEY:
+                    raise
+                if order is Order.NONE:  # keyed when the handler was still an ordered one
+                    order = Order.KEYED
+        return []
+
+    async def _claim(self, conn: Conn, order: Order, terms: ClaimTerms) -> list[Claimed]:
+        match order:
+            case Order.NONE:
+                rows = await queries.claim(conn, terms, after=self._after if self._full else 0)
+                self._full = len(rows) == terms.limit
+                self._after = max((row.id for row in rows if row.fresh), default=self._after)
+            case Order.KEYED:
+                rows = await queries.claim_keyed(conn, terms)
+            case Order.NEWEST:
+                async with conn.transaction():
                     rows = await self._claim_newest(conn, terms)
+                    if (free := terms.limit - len(rows)) > 0:
+                        keyless = replace(terms, limit=free)
+                        rows += await queries.claim(conn, keyless, after=0, keyless=True)
         return rows
 
     async def clean_up(self) -> int:
         """Decide about expired leases and open circuits; how many deliveries were looked at."""
         await self._probe_circuit()
-        now = self.app.clock.sql_now()
         async with self.pool.connection() as conn:
-            if self.handler.effect is Effect.AMBIGUOUS:
-                await self._expire_begun(conn)
-                await queries.release_unbegun(conn, handler=self.handler.name, now=now)
-                return 0
-            await self._bury_poisoned(conn)
+            try:
+                if self.handler.effect is Effect.AMBIGUOUS:
+                    await self.expire_begun(conn)
+                await self.bury_poisoned(conn)
+            except psycopg.OperationalError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a `record` that breaks; the others go on
+                name = self.handler.name
+                log.error("delivery.settlement_failed", handler=name, **facts_of(error))  # noqa: TRY400
         seen = 0
-        while await self._run_suspect():
+        while seen < SUSPECTS_MAX and await self._run_suspect():
             seen += 1
         return seen
 
@@ -177,25 +210,26 @@ class Lane:
                 now=self.app.clock.sql_now(),
             )
 
-    def _terms(self, limit: int) -> ClaimTerms:
+    def terms(self, limit: int) -> ClaimTerms:
+        """A claim of up to `limit` now, under a token of its own."""
         return ClaimTerms(
             handler=self.handler.name, relay=self.relay, token=uuid4(), limit=limit, lease=self.handler.lease,
             now=self.app.clock.sql_now(),
         )  # fmt: skip
 
     async def _claim_newest(self, conn: Conn, terms: ClaimTerms) -> list[Claimed]:
-        async with conn.transaction():
-            newest = await queries.lock_newest(conn, terms)
-            if not newest:
-                return []
-            overtaken = await queries.supersede_overtaken(conn, terms, newest)
-            if overtaken:
-                await self.settlement.settle_superseded(
-                    conn, overtaken, [self._reported(row) for row in overtaken]
-                )
-            return await queries.lease_ids(conn, terms, [one.id for one in newest if one.due])
+        newest = await queries.lock_newest(conn, terms)
+        if not newest:
+            return []
+        overtaken = await queries.supersede_overtaken(conn, terms, newest)
+        if overtaken:
+            await self.settlement.settle_superseded(
+                conn, overtaken, [self._reported(row) for row in overtaken]
+            )
+        return await queries.lease_ids(conn, terms, [one.id for one in newest if one.due])
 
-    async def _expire_begun(self, conn: Conn) -> None:
+    async def expire_begun(self, conn: Conn) -> None:
+        """Hold (or send again, once) what began an ambiguous call and lost its lease."""
         async with conn.transaction():
             now = self.app.clock.sql_now()
             lost = await queries.expire_begun(
@@ -212,7 +246,8 @@ class Lane:
                 conn, held, [self._reported(row) for row in held]
             )
 
-    async def _bury_poisoned(self, conn: Conn) -> None:
+    async def bury_poisoned(self, conn: Conn) -> None:
+        """Give up what was claimed alone too often and never settled."""
         async with conn.transaction():
             buried = await queries.bury_poisoned(
                 conn, handler=self.handler.name, relay=self.relay, lone_claims_max=self.handler.lone_claims_max,
@@ -228,9 +263,13 @@ class Lane:
                     conn, buried, [self._reported(row) for row in buried]
                 )
 
-    async def _run_suspect(self) -> bool:
+    async def _run_batch(self, rows: Sequence[Claimed], starts_by: float) -> None:
         from outbox import calling, database  # noqa: PLC0415 - they build on this module
 
+        run = calling.run_batch if self.calls_out else database.run_batch
+        await run(self, rows, starts_by=starts_by)
+
+    async def _run_suspect(self) -> bool:
         async with self.pool.connection() as conn:
             if not await queries.has_suspect(
                 conn, handler=self.handler.name, now=self.app.clock.sql_now()
@@ -238,12 +277,13 @@ class Lane:
                 return False
         await self.gate.enter_alone()
         try:
+            starts_by = self.starts_by()
             async with self.pool.connection() as conn:
-                rows = await queries.claim_lone(conn, self._terms(1))
+                rows = await queries.claim_lone(conn, self.terms(1))
             if not rows:
                 return False
             log.warning("delivery.claimed_alone", handler=self.handler.name, delivery_id=rows[0].id)
-            await (calling.run_batch if self.calls_out else database.run_batch)(self, rows)
+            await self._run_batch(rows, starts_by)
         finally:
             await self.gate.leave_alone()
         return True
@@ -270,8 +310,12 @@ class Lane:
             async with self.pool.connection() as conn:
                 await self.settlement.credentials_rejected(conn, error)
             return error
-        except (AttemptError, TimeoutError) as error:
-            return error if isinstance(error, AttemptError) else AttemptError("timeout")
+        except AttemptError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - a check that breaks says nothing about us
+            return TransientFailure(
+                "timeout" if isinstance(error, TimeoutError) else reason_of(error)
+            )
         async with self.pool.connection() as conn:
             await self.settlement.credentials_accepted(conn)
         return None

@@ -33,7 +33,6 @@ LEASE_IDS = load("outbox", "lease_ids")
 SUPERSEDE_OVERTAKEN = load("outbox", "supersede_overtaken")
 CLAIM_LONE = load("outbox", "claim_lone")
 HAS_SUSPECT = load("outbox", "has_suspect")
-RELEASE_UNBEGUN = load("outbox", "release_unbegun")
 EXPIRE_BEGUN = load("outbox", "expire_begun")
 RESEND_UNKNOWN = load("outbox", "resend_unknown")
 BURY_POISONED = load("outbox", "bury_poisoned")
@@ -159,9 +158,11 @@ async def publish_addressed(conn: Conn, **params: Any) -> int:
     return int(row[0])
 
 
-async def claim(conn: Conn, terms: ClaimTerms, *, after: int) -> list[Claimed]:
-    """Lease due deliveries of an unordered handler with ids above `after` (retries whatever their id)."""
-    return await _claimed(conn, CLAIM, terms.params(after=after))
+async def claim(
+    conn: Conn, terms: ClaimTerms, *, after: int, keyless: bool = False
+) -> list[Claimed]:
+    """Lease due deliveries with ids above `after` (retries whatever their id), in no order of keys."""
+    return await _claimed(conn, CLAIM, terms.params(after=after, keyless=keyless))
 
 
 async def claim_keyed(conn: Conn, terms: ClaimTerms) -> list[Claimed]:
@@ -205,12 +206,6 @@ async def supersede_overtaken(
         return await cursor.fetchall()
 
 
-async def release_unbegun(conn: Conn, *, handler: str, now: Now) -> int:
-    """Free expired leases of calls that never began; how many."""
-    cursor = await conn.execute(RELEASE_UNBEGUN, {"handler": handler, "now": now})
-    return cursor.rowcount
-
-
 async def expire_begun(conn: Conn, *, handler: str, relay: str, now: Now) -> list[Claimed]:
     """Mark begun calls without a lease as unknown; what they were."""
     return await _claimed(conn, EXPIRE_BEGUN, {"handler": handler, "relay": relay, "now": now})
@@ -229,9 +224,12 @@ async def bury_poisoned(
     return await _claimed(conn, BURY_POISONED, params)
 
 
-async def mark_begun(conn: Conn, *, ids: Sequence[int], token: UUID, now: Now) -> set[int]:
-    """Note that calls are about to begin; those still under our lease."""
-    return await _ids(conn, MARK_BEGUN, {"ids": list(ids), "token": token, "now": now})
+async def mark_begun(
+    conn: Conn, *, ids: Sequence[int], token: UUID, may_take: timedelta, now: Now
+) -> set[int]:
+    """Note that calls are about to begin; those whose lease outlasts what a call may take."""
+    params = {"ids": list(ids), "token": token, "may_take": may_take, "now": now}
+    return await _ids(conn, MARK_BEGUN, params)
 
 
 async def give_back(

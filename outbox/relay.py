@@ -24,11 +24,13 @@ from outbox.dsn import libpq_dsn
 from outbox.lane import Lane, ProcessGate
 from outbox.notifier import Notifier
 from outbox.readiness import require_schema
+from outbox.settlement import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from outbox.app import App
+    from outbox.queries import Claimed
 
 log = structlog.get_logger("outbox")
 
@@ -141,16 +143,14 @@ class Relay:
                 moved = await (self._fill(lane, running) if lane.calls_out else lane.run_once())
             except (psycopg.OperationalError, PoolTimeout, OSError) as error:
                 # nothing to undo: what was leased falls due again by itself
-                log.error(
-                    "relay.database_failed",
-                    handler=lane.handler.name,
-                    error_type=type(error).__name__,
+                log.error(  # noqa: TRY400 - as below
+                    "relay.database_failed", handler=lane.handler.name, **facts_of(error)
                 )
                 await self._pause(stop, ERROR_WAIT_SECONDS)
                 continue
-            except Exception as error:
-                log.exception(
-                    "relay.lane_failed", handler=lane.handler.name, error_type=type(error).__name__
+            except Exception as error:  # noqa: BLE001 - the lane goes on
+                log.error(  # noqa: TRY400 - a foreign error's text quotes values
+                    "relay.lane_failed", handler=lane.handler.name, **facts_of(error)
                 )
                 await self._pause(stop, ERROR_WAIT_SECONDS)
                 continue
@@ -165,23 +165,28 @@ class Relay:
         free = lane.handler.concurrency - taken
         if free <= 0 or (running and free < (lane.handler.concurrency + 1) // 2):
             return 0
-        rows = await lane.claim(free)
-        if not rows:
-            return 0
-
-        async def run() -> None:
-            await self._gate.enter()
-            try:
-                await calling.run_batch(lane, rows)
-            except Exception as error:
-                log.exception(
-                    "relay.batch_failed", handler=lane.handler.name, error_type=type(error).__name__
-                )
-            finally:
+        await self._gate.enter()  # before the claim: no lease runs out at the gate
+        starts_by, rows = lane.starts_by(), []
+        try:
+            rows = await lane.claim(free)
+        finally:
+            if not rows:
                 await self._gate.leave()
-
-        running.add(asyncio.create_task(run(), name=str(len(rows))))
+        if rows:
+            run = self._run_batch(lane, rows, starts_by)
+            running.add(asyncio.create_task(run, name=str(len(rows))))
         return len(rows)
+
+    async def _run_batch(self, lane: Lane, rows: list[Claimed], starts_by: float) -> None:
+        """Run a batch whose place at the gate is taken; whatever fails, its leases run out."""
+        try:
+            await calling.run_batch(lane, rows, starts_by=starts_by)
+        except Exception as error:  # noqa: BLE001 - the lane goes on
+            log.error(  # noqa: TRY400 - a foreign error's text quotes values
+                "relay.batch_failed", handler=lane.handler.name, **facts_of(error)
+            )
+        finally:
+            await self._gate.leave()
 
     async def _idle(
         self, lane: Lane, running: set[asyncio.Task[None]], moved: int, stop: asyncio.Event

@@ -11,10 +11,11 @@ with adopted as (
         limit 1000
         for update skip locked
     )
-    returning u.message_id, u.topic
+    returning u.message_id, u.topic, u.due_at, u.priority
 ), sent as (
-    insert into outbox.delivery (message_id, handler, key, position)
-    select a.message_id, r.handler, case when r.ordered then m.key end, coalesce(m.sequence, m.id)
+    insert into outbox.delivery (message_id, handler, key, position, priority, due_at)
+    select a.message_id, r.handler, case when r.ordered then m.key end, coalesce(m.sequence, m.id),
+        a.priority, a.due_at
     from adopted as a
     inner join outbox.message as m on m.id = a.message_id
     inner join outbox.route as r on r.topic = a.topic

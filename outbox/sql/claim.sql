@@ -4,6 +4,7 @@
 --      a claim does not walk over the dead rows at the head of the index; retries go by their due date,
 --      at most half of a claim, so that neither starves the other. What was taken and not settled is
 --      left to claim_lone: one message that kills its worker must not take its neighbours along.
+--      `keyless`: only what has no key, for a newest-only handler, where such a message stands for itself.
 with open as (
     select handler
     from outbox.destination
@@ -18,6 +19,7 @@ with open as (
         and d.due_at <= coalesce(%(now)s::timestamptz, now())
         and d.lease_token is null
         and d.unknown_at is null
+        and (d.key is null or not %(keyless)s)
     order by d.due_at, d.id
     limit (%(limit)s + 1) / 2
     for update skip locked
@@ -29,6 +31,7 @@ with open as (
         and d.id > %(after)s
         and d.lease_token is null
         and d.unknown_at is null
+        and (d.key is null or not %(keyless)s)
     order by d.id
     limit %(limit)s - (select count(*) from again)
     for update skip locked

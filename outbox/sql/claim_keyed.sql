@@ -1,8 +1,9 @@
 -- claim_keyed: lease up to `limit` due deliveries of one ordered handler, the head of each key only.
--- index: delivery_ready_idx (handler, id) where due_at is null; delivery_key_idx (handler, key, position, id)
--- why: any earlier row of the key blocks, leased, waiting or unknown, whether or not this snapshot sees
---      its lease; so two relays can never hold two deliveries of one key. Only a row whose first due
---      date lies ahead has not joined its key yet.
+-- index: delivery_ready_idx (handler, id) where due_at is null; delivery_key_idx (handler, key, position, id);
+--        delivery_one_lease_per_key (handler, key) where lease_token is not null and key is not null
+-- why: any earlier row of the key blocks, leased, waiting or unknown; so does a later one that was leased
+--      before an earlier one joined. What this snapshot cannot see yet, the unique index refuses. Only a
+--      row whose first due date lies ahead has not joined its key.
 with open as (
     select handler
     from outbox.destination
@@ -22,7 +23,11 @@ with open as (
             where e.handler = d.handler
                 and e.key = d.key
                 and (e.position, e.id) < (d.position, d.id)
-                and (e.due_at is null or e.attempts > 0 or e.due_at <= coalesce(%(now)s::timestamptz, now()))
+                and (e.due_at is null or e.last_reason is not null or e.due_at <= coalesce(%(now)s::timestamptz, now()))
+        )
+        and not exists (
+            select from outbox.delivery as f
+            where f.handler = d.handler and f.key = d.key and f.lease_token is not null
         )
     order by d.id
     limit %(limit)s

@@ -1,6 +1,7 @@
 -- claim_lone: lease one delivery that was taken and not settled, alone, and count that.
 -- index: delivery_lease_idx (handler, lease_until) where lease_token is not null
--- why: whoever held it died or stalled; if the message is what kills its workers, only it may suffer.
+-- why: whoever held it died or stalled; if the message is what kills its workers, be it in `prepare`, only
+--      it may suffer.
 --      What began an ambiguous call is not claimed again: expire_begun decides about it.
 with open as (
     select handler

@@ -8,7 +8,7 @@ select d.id, d.message_id, d.handler, d.key, d.position, d.due_at, d.lease_token
     (
         select e.id from outbox.delivery as e
         where e.handler = d.handler and e.key = d.key and (e.position, e.id) < (d.position, d.id)
-            and (e.due_at is null or e.attempts > 0 or e.due_at <= coalesce(%(now)s::timestamptz, now()))
+            and (e.due_at is null or e.last_reason is not null or e.due_at <= coalesce(%(now)s::timestamptz, now()))
         order by e.position, e.id
         limit 1
     ) as head_id,

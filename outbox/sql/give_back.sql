@@ -4,6 +4,7 @@
 update outbox.delivery as d
 set lease_token = null, lease_until = null, leased_by = null, begun_at = null,
     due_at = case when %(wait)s::interval > interval '0' then coalesce(%(now)s::timestamptz, now()) + %(wait)s::interval
-        else d.due_at end
+        else d.due_at end,
+    last_reason = case when %(wait)s::interval > interval '0' then 'given_back' else d.last_reason end
 where d.id = any(%(ids)s::bigint[]) and d.lease_token = %(token)s and d.unknown_at is null
 returning d.id

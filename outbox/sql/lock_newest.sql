@@ -1,7 +1,7 @@
 -- lock_newest: the newest delivery of up to `limit` keys of a newest-only handler that have something due.
 -- index: delivery_key_idx (handler, key, position, id)
--- why: the oldest row of a key is locked as the key's mutex, so that two relays never look at one key at
---      once; a key with a lease out, even an expired one, waits for it.
+-- why: the oldest row of a key is locked as the key's mutex; a key with a lease out, even an expired one,
+--      waits for it. What this snapshot cannot see yet, the unique index over leases refuses.
 with open as (
     select handler
     from outbox.destination
@@ -33,6 +33,7 @@ with open as (
         select from outbox.delivery as e
         where e.handler = %(handler)s and e.key = w.key and e.lease_token is not null
     )
+        and d.lease_token is null
     limit %(limit)s
     for update of d skip locked
 )
@@ -40,5 +41,5 @@ select distinct on (h.key) n.id, n.key, n.position,
     n.due_at is null or n.due_at <= coalesce(%(now)s::timestamptz, now()) as due
 from heads as h
 inner join outbox.delivery as n on n.handler = %(handler)s and n.key = h.key
-where n.due_at is null or n.attempts > 0 or n.due_at <= coalesce(%(now)s::timestamptz, now())
+where n.due_at is null or n.last_reason is not null or n.due_at <= coalesce(%(now)s::timestamptz, now())
 order by h.key, n.position desc, n.id desc

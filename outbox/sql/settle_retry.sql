@@ -10,7 +10,7 @@ with held as (
     set lease_token = null, lease_until = null, leased_by = null, begun_at = null, unknown_at = null, lone_claims = 0,
         due_at = coalesce(%(now)s::timestamptz, now()) + h.wait,
         attempts = d.attempts + h.spent::integer,
-        last_reason = h.reason
+        last_reason = coalesce(h.reason, 'retry')
     from held as h
     where d.id = h.id and d.lease_token = h.token
     returning d.id, d.message_id, d.attempts, h.reason, h.spent

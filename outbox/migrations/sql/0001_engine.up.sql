@@ -37,6 +37,7 @@ create table outbox.route (
 --   begun_at           an ambiguous call was about to leave; cleared by each settlement
 --   unknown_at         its outcome cannot be known; held for a human or a policy
 --   lone_claims        how often it was claimed alone and not settled (poison)
+--   last_reason        why it waits; set with it, a due date ahead is a wait and not the first one
 create table outbox.delivery (
     id bigint generated always as identity,
     message_id bigint not null,
@@ -75,6 +76,9 @@ where lease_token is not null;
 create index delivery_key_idx on outbox.delivery (handler, key, position, id)
 where key is not null;
 create index delivery_message_idx on outbox.delivery (message_id);
+-- P5: whatever a claim saw, two deliveries of one handler and key are never in anybody's hands at once.
+create unique index delivery_one_lease_per_key on outbox.delivery (handler, key)
+where lease_token is not null and key is not null;
 
 -- Deliveries given up, whole enough to be given a new life.
 create table outbox.dead_letter (
@@ -127,6 +131,8 @@ create table outbox.dedup (
 create table outbox.unrouted (
     message_id bigint not null,
     topic text not null,
+    due_at timestamptz,
+    priority smallint not null default 0,
     parked_at timestamptz not null default now(),
     constraint unrouted_pk primary key (message_id),
     constraint unrouted_message_fk foreign key (message_id) references outbox.message (id)
@@ -236,8 +242,8 @@ begin
     end if;
     get diagnostics deliveries = row_count;
     if deliveries = 0 then
-        insert into outbox.unrouted (message_id, topic, parked_at)
-        values (publish_message.message_id, in_topic, coalesce(in_now, now()));
+        insert into outbox.unrouted (message_id, topic, due_at, priority, parked_at)
+        values (publish_message.message_id, in_topic, in_due_at, in_priority, coalesce(in_now, now()));
     end if;
     if exists (select from outbox.relay where asleep_until > clock_timestamp()) then
         perform pg_notify('outbox', '');
@@ -289,8 +295,8 @@ begin
     ), counted as (
         select s.id, count(*)::integer as deliveries from sent as s group by s.id
     ), parked as (
-        insert into outbox.unrouted (message_id, topic, parked_at)
-        select i.id, i.topic, coalesce(in_now, now()) from input as i
+        insert into outbox.unrouted (message_id, topic, due_at, priority, parked_at)
+        select i.id, i.topic, i.due_at, i.priority, coalesce(in_now, now()) from input as i
         where not exists (select from counted as c where c.id = i.id)
         returning unrouted.message_id as id
     )
