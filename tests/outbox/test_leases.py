@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import psycopg
 import pytest
 
-from outbox import App, Dead, Done, Effect, Order, Retry, Suppressed, Unknown
+from outbox import App, Dead, Done, Effect, Order, Retry, Suppressed, Unknown, publish
 from outbox.errors import UsageError
 from outbox.testing import OutboxHarness, ShiftedClock
 from tests.outbox.shop import MINUTE, SECOND, OrderPlaced, Unheard, made, mailer
@@ -179,10 +180,6 @@ async def test_a_row_that_committed_late_is_found_below_the_mark(
     opened: Opened, database: str
 ) -> None:
     """A long transaction commits ids that claims have passed already."""
-    import psycopg  # noqa: PLC0415 - beside its one use
-
-    from outbox import publish  # noqa: PLC0415 - beside its one use
-
     box = await opened(mailer())
     lane = box.lane("mailer")
     with psycopg.connect(database) as late:

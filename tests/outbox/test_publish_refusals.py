@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, pool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from outbox import Message, Publication, PublishError, publish, publish_many
+from outbox import Message, Publication, PublishError, apublish, publish, publish_many
 from outbox.dsn import sqlalchemy_url
 from outbox.errors import (
     AutocommitHandle,
@@ -223,8 +223,6 @@ async def test_publish_refuses_an_async_handle(kind: str, database: str) -> None
 
 @pytest.mark.parametrize("kind", SYNC)
 async def test_apublish_refuses_a_sync_handle(kind: str, database: str) -> None:
-    from outbox import apublish  # noqa: PLC0415 - beside its one use
-
     async with opened(kind, database) as door:
         with pytest.raises(HandleUnusable, match=r"call publish"):
             await apublish(door.handle, MESSAGE)

@@ -1,0 +1,77 @@
+"""P2: a message that kills its workers ends dead, and its neighbours are delivered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from outbox import Dead, Retry, Settled
+from tests.outbox.shop import SECOND, OrderPlaced, mailer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.outbox.conftest import Opened, Rows
+
+
+async def test_only_lone_claims_count_and_too_many_end_dead(opened: Opened) -> None:
+    told: list[Settled] = []
+
+    async def record(conn: Any, settled: Sequence[Settled]) -> None:
+        del conn
+        told.extend(settled)
+
+    box = await opened(mailer(record=record, lone_claims_max=2))
+    await box.publish(OrderPlaced(order_id=1))
+    await box.claim_one()
+    for _ in range(2):  # two lone claims, and nobody settles
+        box.advance(31 * SECOND)
+        await box.decide_expired()
+        assert await box.claim_alone() is not None
+    box.advance(31 * SECOND)
+    await box.decide_expired()
+
+    assert await box.claim_alone() is None
+    assert (await box.census()).dead == 1
+    assert [one.outcome for one in told] == [Dead("poison")]
+
+
+async def test_a_suspect_that_settles_is_a_suspect_no_more(opened: Opened, rows: Rows) -> None:
+    box = await opened(mailer())
+    await box.publish(OrderPlaced(order_id=1))
+    await box.claim_one()
+    box.advance(31 * SECOND)
+    lease = await box.claim_alone()
+    assert lease is not None
+    await box.settle(lease, Retry(10 * SECOND, "busy"))
+
+    assert rows("select lone_claims from outbox.delivery") == [(0,)]
+
+
+async def test_suspects_run_one_by_one_and_neighbours_are_delivered(opened: Opened) -> None:
+    box = await opened(mailer())
+    for number in range(5):
+        await box.publish(OrderPlaced(order_id=number))
+    assert len(await box.claim("mailer")) == 5  # and crash
+    box.advance(31 * SECOND)
+    await box.drain()
+
+    assert (await box.census()).done == 5
+
+
+async def test_a_lone_run_waits_for_neighbours_and_keeps_them_out(opened: Opened) -> None:
+    """A killer must not take a batch of this process along."""
+    box = await opened(mailer(), mailer(name="ledger"))
+    await box.publish(OrderPlaced(order_id=1))
+    await box.claim("mailer")
+    box.advance(31 * SECOND)
+    gate = box.lane("ledger").gate
+
+    await gate.enter_alone()
+    batch = asyncio.create_task(box.run_once("ledger"))
+    await box.census("ledger")  # a round trip: the batch had its chance
+    kept_out = not batch.done() and (await box.census("ledger")).leased == 0
+    await gate.leave_alone()
+
+    assert kept_out  # and it holds no lease that could run out while it waits
+    assert await batch == 1
