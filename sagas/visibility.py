@@ -2,33 +2,35 @@
 
 One instance per mentor, from the first unconfirmed change until the portal confirms the newest one.
 The pause, the renewal or the forced sync itself has committed before (PAU-2, SYN-3); this saga only
-watches that the portal follows, and tells people when it does not.
+watches that the portal follows, and tells people when it does not. What finds no instance and
+starts none is dropped.
 
-| state        | message                                   | what follows                                       |
-|--------------|-------------------------------------------|----------------------------------------------------|
-| none / any   | visibility.changed, newer version         | watch it; `confirm` in 60 s, `escalate` in 24 h     |
-| any          | visibility.changed, not newer             | ignored: late or doubled                            |
-| any          | portal done: applied, duplicate (newest)  | confirmed: alert closed, instance ends              |
-| any          | portal done: accepted (newest)            | `read_back` in 15 min; accepted is not confirmed    |
-| any          | portal done: ahead                        | raise our version above the portal's, alert         |
-| any          | portal: first failure                     | alert ALR-1, if none is open                        |
-| any          | portal: dead                              | alert by its reason                                 |
-| any          | portal: suppressed (no channel, gone)     | instance ends, alert closed                         |
-| any          | read back done: confirmed (newest)        | confirmed: alert closed, instance ends              |
-| any          | read back done: absent, wanted hidden     | confirmed: who is not listed is not visible         |
-| any          | read back done: anything else, or dead    | `read_back` again in 15 min                         |
-| any          | timer confirm                             | alert ALR-1, if none is open: hold, breaker, pause  |
-| any          | timer read_back                           | visibility.read_back                                |
-| any          | timer escalate                            | alert critical (ALR-3); again in 24 h               |
+| message                                   | what follows                                       |
+|-------------------------------------------|----------------------------------------------------|
+| visibility.changed, newer version         | watch it; `confirm` in 60 s, `escalate` in 24 h    |
+| visibility.changed, not newer             | ignored: late or doubled                           |
+| portal done: applied, duplicate (newest)  | confirmed: alert closed, instance ends             |
+| portal done: accepted (newest)            | `read_back` in 15 min; accepted is not confirmed   |
+| portal done: ahead                        | raise our version above the portal's, alert        |
+| portal: first failure                     | alert ALR-1, if none is open                       |
+| portal: dead                              | alert by its reason                                |
+| portal: suppressed (no channel, gone)     | instance ends, alert closed                        |
+| read back done: confirmed (newest)        | confirmed: alert closed, instance ends             |
+| read back done: absent, wanted hidden     | confirmed: who is not listed is not visible        |
+| read back done: anything else, or dead    | `read_back` again in 15 min                        |
+| timer confirm                             | alert ALR-1, if none is open: hold, breaker, pause |
+| timer read_back                           | visibility.read_back                               |
+| timer escalate                            | alert critical (ALR-3); again in 24 h              |
 
-Rules: SYN-3, SYN-7, SYN-13, SYN-16, ALR-1, ALR-3, PAU-5; the portal's answers: docs/portal-contract.md.
+Rules: SYN-3, SYN-7, SYN-13, SYN-16, ALR-1, ALR-3, PAU-5. The portal's answers:
+docs/portal-contract.md.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from uuid import UUID  # noqa: TC003 - pydantic reads it
 
 from handlers.commands import (
     AlertClose,
@@ -57,15 +59,16 @@ _WATCHED: Final = frozenset(Report) - {Report.UNKNOWN, Report.SUPERSEDED}
 
 
 class Visibility(SagaState):
-    """What is known of one mentor's way to the portal. `alerts` are the types this instance opened."""
+    """What is known of a mentor's way to the portal; `alerts`: the types this instance opened."""
 
     mentor_id: UUID
     version: int
-    accepted: bool = False
     alerts: tuple[str, ...] = ()
 
 
-def react(state: Visibility, message: Message, *, now: datetime) -> Decision[Visibility]:
+def react(  # noqa: PLR0911 - one per kind of message
+    state: Visibility, message: Message, *, now: datetime
+) -> Decision[Visibility]:
     """Decide the next step for one mentor; correlation is the mentor's id. Pure."""
     match message:
         case VisibilityChanged():
@@ -86,11 +89,9 @@ def react(state: Visibility, message: Message, *, now: datetime) -> Decision[Vis
 
 
 def _changed(state: Visibility, message: VisibilityChanged, now: datetime) -> Decision[Visibility]:
-    if message.version < state.version:
-        return Decision.ignore(state, "older_version")
-    if message.version == state.version and state.accepted:
-        return Decision.ignore(state, "same_version")
-    watched = state.model_copy(update={"version": message.version, "accepted": False})
+    if message.version <= state.version:
+        return Decision.ignore(state, "not_newer")
+    watched = state.model_copy(update={"version": message.version})
     timers = (Timer("confirm", now + CONFIRM_AFTER), Timer("escalate", now + ESCALATE_AFTER))
     return Decision(watched, arm=timers, cancel=("read_back",), note="sync_pending")
 
@@ -118,8 +119,7 @@ def _answered(state: Visibility, receipt: dict[str, Any], now: datetime) -> Deci
     if answer in _CONFIRMED:
         return _end(state, note="confirmed")
     if answer == "accepted":
-        accepted = state.model_copy(update={"accepted": True})
-        return Decision(accepted, arm=(Timer("read_back", now + READ_BACK_AFTER),), note="accepted")
+        return Decision(state, arm=(Timer("read_back", now + READ_BACK_AFTER),), note="accepted")
     return Decision.ignore(state, str(answer))
 
 
