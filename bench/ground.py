@@ -65,6 +65,7 @@ class Ground:
                 "processor": _processor(),
                 "cores": os.cpu_count(),
                 "memory_gib": _memory_gib(),
+                "load_before": round(os.getloadavg()[0], 2),
             },
             "versions": {
                 "python": platform.python_version(),

@@ -70,7 +70,8 @@ def markdown(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"- {document['measured_at']}, {document['runs']} runs of each figure"
     yield (
         f"- {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"{machine['system']} {machine['architecture']}; server and client share it"
+        f"{machine['system']} {machine['architecture']}; server and client share it, "
+        f"load {machine['load_before']} before the run"
     )
     yield f"- PostgreSQL {server['server_version']} ({whose}): {settings}"
     yield f"- {versions}"
