@@ -20,14 +20,14 @@ class PushRequested(Message, topic="push.requested"):
 
 
 class VisibilityChanged(Message, topic="visibility.changed"):
-    """A mentor's visibility has version `version`; published by the database with the change itself."""
+    """A mentor's visibility has version `version`; the database publishes it with the change."""
 
     mentor_id: UUID
     version: int
 
 
 class VisibilityReadBack(Message, topic="visibility.read_back"):
-    """Look whether the portal shows `version` (or newer) of a mentor; it only accepted it before."""
+    """Look whether the portal shows a mentor's `version` or newer; it only accepted it before."""
 
     mentor_id: UUID
     version: int

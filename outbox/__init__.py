@@ -45,10 +45,11 @@ from outbox.retry import Exponential, Ladder, RetryPolicy
 from outbox.saga import Decision, DeliveryReport, Report, Saga, SagaState, TimedOut, Timer
 
 __all__ = [
-    "AnyOutcome", "App", "Attempt", "Clock", "CredentialsRejected", "Dead", "Decision", "DeliveryReport",
-    "DestinationChange", "DestinationHeld", "Done", "Effect", "Exponential", "Handler", "Ladder", "Message", "Order",
-    "OutboxError", "Outcome", "OutcomeUnknown", "PermanentFailure", "Publication", "PublishError", "PublishReceipt",
-    "Relay", "Report", "Retry", "RetryPolicy", "Saga", "SagaState", "Settled", "Superseded", "Suppressed",
-    "SystemClock", "TimedOut", "Timer", "TransientFailure", "Unknown", "UnknownPolicy", "VirtualClock", "Withdrawn",
-    "apublish", "apublish_many", "publish", "publish_many",
+    "AnyOutcome", "App", "Attempt", "Clock", "CredentialsRejected", "Dead", "Decision",
+    "DeliveryReport", "DestinationChange", "DestinationHeld", "Done", "Effect", "Exponential",
+    "Handler", "Ladder", "Message", "Order", "OutboxError", "Outcome", "OutcomeUnknown",
+    "PermanentFailure", "Publication", "PublishError", "PublishReceipt", "Relay", "Report", "Retry",
+    "RetryPolicy", "Saga", "SagaState", "Settled", "Superseded", "Suppressed", "SystemClock",
+    "TimedOut", "Timer", "TransientFailure", "Unknown", "UnknownPolicy", "VirtualClock",
+    "Withdrawn", "apublish", "apublish_many", "publish", "publish_many",
 ]  # fmt: skip

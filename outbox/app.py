@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from outbox.clock import SystemClock
 from outbox.errors import HandlerInvalid, MessageClassInvalid
 from outbox.handler import Handler
-from outbox.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from outbox.clock import Clock
     from outbox.handler import Effect
+    from outbox.message import Message
     from outbox.saga.declaration import Saga
 
 
@@ -63,12 +63,13 @@ async def _nothing_to_open() -> AsyncIterator[None]:
 class App:
     """What `OUTBOX_APP` names: handlers by name, message classes by topic and version.
 
-    `clock` is the one injected clock. `lifespan` is entered around everything that calls handlers and opens what they need (HTTP clients).
-    `histories` are schema histories applied after the engine's own. `commands` are added to the
-    command line, `settings` to `outbox config`. Raises `HandlerInvalid` or `MessageClassInvalid` where two parts contradict.
+    `clock` is the one injected clock. `lifespan` is entered around everything that calls handlers
+    and opens what they need (HTTP clients). `histories` are schema histories applied after the
+    engine's own. `commands` are added to the command line, `settings` to `outbox config`. Raises
+    `HandlerInvalid` or `MessageClassInvalid` where two parts contradict.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of an application, all named
         self,
         name: str,
         *,
@@ -101,7 +102,7 @@ class App:
         return self._sagas
 
     def add(self, handler: Handler) -> Handler:
-        """Register `handler`; its name must be free and its message classes must not contradict others."""
+        """Register `handler`; its name must be free and its message classes contradict nobody's."""
         if handler.name in self._handlers:
             raise HandlerInvalid(handler.name, "the name is taken; each handler has its own")
         for message_class in handler.messages:
@@ -111,7 +112,8 @@ class App:
             if known is not message_class:
                 raise MessageClassInvalid(
                     message_class.__name__,
-                    f"topic {message_class.declaration.topic!r} version {message_class.declaration.version} is already {known.__name__}",
+                    f"topic {message_class.declaration.topic!r} version "
+                    f"{message_class.declaration.version} is already {known.__name__}",
                 )
         self._handlers[handler.name] = handler
         return handler
@@ -132,7 +134,7 @@ class App:
         return register
 
     def add_saga(self, saga: Saga[Any]) -> None:
-        """Register a saga: it becomes the handler `saga.name`, reached through deliveries like any other."""
+        """Register a saga: it becomes the handler `saga.name`, reached like any other."""
         from outbox.saga.runner import saga_handler  # noqa: PLC0415 - the runner needs the app's catalogue
 
         self._sagas[saga.name] = saga

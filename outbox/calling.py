@@ -1,7 +1,7 @@
 """Batches of a handler that calls out: prepare, note that calls begin, call, settle as they end.
 
-Each attempt is settled soon after its own end and not with the slowest of its batch; what ends while a
-settlement is under way shares the next one.
+Each attempt is settled soon after its own end and not with the slowest of its batch; what ends
+while a settlement is under way shares the next one.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ async def _prepare(
 async def _begin(
     lane: Lane, calls: Sequence[tuple[Claimed, Message, Attempt]]
 ) -> list[tuple[Claimed, Message, Attempt]]:
-    """Commit `begun_at` before the first byte of an ambiguous call; what may not leave is given back."""
+    """Commit `begun_at` before an ambiguous call's first byte; give back what may not leave."""
     if lane.handler.effect is not Effect.AMBIGUOUS or not calls:
         return list(calls)
     ids = [row.id for row, _, _ in calls]

@@ -1,4 +1,4 @@
-"""The one clock. Outside tests the database's clock decides; Python's is for logs and decisions in memory."""
+"""The one clock. Outside tests the database's decides; Python's is for logs and memory."""
 
 from __future__ import annotations
 

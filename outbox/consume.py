@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from pydantic import ValidationError
 
 from outbox.errors import AttemptError, OutcomeUnknown, TransientFailure
 from outbox.handler import Attempt, Effect
@@ -22,6 +21,8 @@ from outbox.tracing import continue_trace
 if TYPE_CHECKING:
     from random import Random
     from uuid import UUID
+
+    from pydantic import ValidationError
 
     from outbox.app import App
     from outbox.clock import Clock
@@ -43,7 +44,7 @@ class VersionUnreadable(Exception):
 
 
 def decode(app: App, row: Claimed | Overtaken) -> Message:
-    """The message of `row`. Raises `VersionUnreadable`, or pydantic's error on a payload that lies."""
+    """The message of `row`. Raises `VersionUnreadable`, or pydantic's error on a lying payload."""
     message_class = app.message_class(row.topic, row.version)
     if message_class is None:
         raise VersionUnreadable
@@ -62,10 +63,10 @@ class Consumer:
     def attempt(self, row: Claimed, *, prepared: Any = None) -> Attempt:
         """What the handler is told about this try."""
         return Attempt(
-            number=row.attempts + 1, delivery_id=row.id, message_id=row.message_id, handler=self.handler.name,
-            topic=row.topic, key=row.message_key, sequence=row.sequence, correlation_id=row.correlation_id,
-            published_at=row.created_at, now=self.clock.now(), deadline=row.lease_until, resend=row.resends > 0,
-            prepared=prepared,
+            number=row.attempts + 1, delivery_id=row.id, message_id=row.message_id,
+            handler=self.handler.name, topic=row.topic, key=row.message_key, sequence=row.sequence,
+            correlation_id=row.correlation_id, published_at=row.created_at, now=self.clock.now(),
+            deadline=row.lease_until, resend=row.resends > 0, prepared=prepared,
         )  # fmt: skip
 
     def unreadable(self, row: Claimed, error: ValidationError) -> Ended:
@@ -100,8 +101,8 @@ class Consumer:
     ) -> Ended:
         """What becomes of an attempt whose preparation failed: nothing had left."""
         outcome = after_failure(
-            error, attempt=attempt.number, age=self.clock.now() - row.created_at, policy=self.handler.retry,
-            jitter=self.random.random(),
+            error, attempt=attempt.number, age=self.clock.now() - row.created_at,
+            policy=self.handler.retry, jitter=self.random.random(),
         )  # fmt: skip
         return Ended(row, _token(row), message, attempt, outcome, error)
 
@@ -114,16 +115,17 @@ class Consumer:
         if self.handler.effect is Effect.AMBIGUOUS and not known:
             return Unknown(type(error).__name__)  # nobody can say how far the call had come
         return after_failure(
-            error, attempt=attempt.number, age=self.clock.now() - attempt.published_at, policy=self.handler.retry,
-            jitter=self.random.random(),
+            error, attempt=attempt.number, age=self.clock.now() - attempt.published_at,
+            policy=self.handler.retry, jitter=self.random.random(),
         )  # fmt: skip
 
     def _checked(self, outcome: Outcome, attempt: Attempt) -> Outcome:
         match outcome:
             case Retry(after=after, reason=reason, spent=True):
                 return again(
-                    reason, hint=after, attempt=attempt.number, age=self.clock.now() - attempt.published_at,
-                    policy=self.handler.retry, jitter=self.random.random(),
+                    reason, hint=after, attempt=attempt.number,
+                    age=self.clock.now() - attempt.published_at, policy=self.handler.retry,
+                    jitter=self.random.random(),
                 )  # fmt: skip
             case Done() | Suppressed() | Retry() | Dead() | Unknown():
                 return outcome

@@ -89,7 +89,7 @@ async def _run_together(lane: Lane, batch: Sequence[tuple[Claimed, Message]]) ->
 
 
 async def _run_alone(lane: Lane, row: Claimed, message: Message) -> None:
-    """Run one delivery in a transaction of its own; a lost lease or connection leaves nothing behind."""
+    """Run one delivery in its own transaction; a lost lease or connection leaves nothing behind."""
     try:
         await _run_in_transaction(lane, row, message)
     except LeaseLost:

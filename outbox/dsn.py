@@ -1,4 +1,4 @@
-"""Addresses of a database, in the forms its drivers want. `postgres://` and `postgresql://` are the same."""
+"""Addresses of a database, in the forms its drivers want; `postgres://` is `postgresql://`."""
 
 from __future__ import annotations
 
@@ -34,4 +34,5 @@ def where(url: str) -> str:
         parts = conninfo_to_dict(libpq_dsn(url))
     except Exception:  # noqa: BLE001 - an address that cannot be read must still not be shown
         return urlsplit(url).hostname or "the given address"
-    return f"{parts.get('host') or 'local socket'}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+    host, port = parts.get("host") or "local socket", parts.get("port") or 5432
+    return f"{host}:{port}/{parts.get('dbname') or ''}"

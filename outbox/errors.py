@@ -20,8 +20,8 @@
         ├── DestinationHeld           the whole destination waits, no attempt is spent
         └── CredentialsRejected       the destination's circuit opens, no attempt is spent
 
-Retries have one owner, the engine. A `reason` is a short code of ours (`upstream_unavailable`): it is
-stored and shown, so it never carries foreign text or personal data.
+Retries have one owner, the engine. A `reason` is a short code of ours (`upstream_unavailable`): it
+is stored and shown, so it never carries foreign text or personal data.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class AutocommitHandle(PublishError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the handle is in autocommit, so the message could not commit or vanish with your change; "
+            "the handle is in autocommit, so the message could not commit or vanish with your "
+            "change; "
             "open a transaction first (`with conn.transaction():`) or turn autocommit off"
         )
 
@@ -121,7 +122,8 @@ class PayloadTooLarge(PublishError):
 
     def __init__(self, *, topic: str, size_bytes: int, bytes_max: int) -> None:
         super().__init__(
-            f"payload of {topic} is {size_bytes} bytes, the most is {bytes_max}; store it elsewhere and publish its key"
+            f"payload of {topic} is {size_bytes} bytes, the most is {bytes_max}; "
+            "store it elsewhere and publish its key"
         )
         self.topic, self.size_bytes, self.bytes_max = topic, size_bytes, bytes_max
 
@@ -178,17 +180,19 @@ class SchemaTooNew(SchemaError):
 
     def __init__(self, found: str) -> None:
         super().__init__(
-            f"the database is at revision {found}, which this version does not know; install the newer version"
+            f"the database is at revision {found}, which this version does not know; "
+            "install the newer version"
         )
         self.found = found
 
 
 class DatabaseUnreachable(OutboxError):
-    """No session with the server; the reason is given by class and SQLSTATE, never with the address's password."""
+    """No session with the server; the reason is told without the address's password."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(
-            f"cannot reach the database at {where}: {reason}; check DATABASE_URL, the server and the credentials"
+            f"cannot reach the database at {where}: {reason}; "
+            "check DATABASE_URL, the server and the credentials"
         )
         self.where, self.reason = where, reason
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from outbox import inspection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
     from outbox.app import App
     from outbox.queries import Conn, Now
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`state` is one word, `reason` one sentence, `facts` what it rests on, `receipts` its trace."""
+    """`state` is a word, `reason` a sentence, `facts` what it rests on, `receipts` its trace."""
 
     delivery_id: int
     state: str
@@ -35,7 +36,10 @@ async def explain(conn: Conn, app: App, delivery_id: int, *, now: Now = None) ->
     letter = await inspection.dead_letter(conn, delivery_id)
     if letter is not None:
         receipts = await inspection.receipts(conn, delivery_id, letter["message_id"])
-        reason = f"given up after {letter['attempts']} attempts ({letter['reason']}); `outbox retry --delivery {delivery_id}` gives it a new life"
+        reason = (
+            f"given up after {letter['attempts']} attempts ({letter['reason']}); "
+            f"`outbox retry --delivery {delivery_id}` gives it a new life"
+        )
         return Explanation(delivery_id, "dead", reason, letter, receipts)
     receipts = await inspection.receipts(conn, delivery_id)
     if receipts:
@@ -51,13 +55,18 @@ async def explain(conn: Conn, app: App, delivery_id: int, *, now: Now = None) ->
     return None
 
 
-def waiting_reason(row: Mapping[str, Any], *, handler_known: bool) -> tuple[str, str]:
-    """The one state and sentence for a delivery that still waits. Pure; `row` is `explain_delivery`'s."""
+def waiting_reason(  # noqa: C901, PLR0911 - one line per reason, the first that holds
+    row: Mapping[str, Any], *, handler_known: bool
+) -> tuple[str, str]:
+    """State and sentence for a delivery that still waits. Pure; `row` is `explain_delivery`'s."""
     now: datetime = row["now"]
     if row["unknown_at"] is not None:
         return (
             "unknown",
-            f"its call may have happened ({row['last_reason']}); held since {_instant(row['unknown_at'])} until somebody decides",
+            (
+                f"its call may have happened ({row['last_reason']}); "
+                f"held since {_instant(row['unknown_at'])} until somebody decides"
+            ),
         )
     if row["leased"] and row["lease_until"] > now:
         return (
@@ -72,12 +81,18 @@ def waiting_reason(row: Mapping[str, Any], *, handler_known: bool) -> tuple[str,
     if row["circuit_opened_at"] is not None:
         return (
             "circuit open",
-            f"the credentials were rejected ({row['circuit_reason']}); a check that passes closes it",
+            (
+                f"the credentials were rejected ({row['circuit_reason']}); "
+                "a check that passes closes it"
+            ),
         )
     if row["held_until"] is not None and row["held_until"] > now:
         return (
             "held",
-            f"the destination asked everybody to wait until {_instant(row['held_until'])} ({row['held_reason']})",
+            (
+                f"the destination asked everybody to wait until {_instant(row['held_until'])} "
+                f"({row['held_reason']})"
+            ),
         )
     if not handler_known:
         return "no handler", f"this program has no handler {row['handler']!r}; was it renamed?"

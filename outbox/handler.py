@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from psycopg import AsyncConnection
 
 from outbox.errors import HandlerInvalid
-from outbox.message import Message
 from outbox.outcome import AnyOutcome, Outcome
 from outbox.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from outbox.message import Message
     from outbox.outcome import Json
 
 LEASE_MARGIN = timedelta(seconds=10)
@@ -54,7 +54,10 @@ class UnknownPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try, as the handler sees it. `number` is 1 for the first; `deadline` is when the lease may be lost."""
+    """One try, as the handler sees it.
+
+    `number` is 1 for the first; `deadline` is when the lease may be lost.
+    """
 
     number: int
     delivery_id: int
@@ -73,7 +76,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """One settlement, as the `record` hook sees it. `final` is False while the delivery will be tried again."""
+    """One settlement, as the `record` hook sees it.
+
+    `final` is False while the delivery will be tried again.
+    """
 
     delivery_id: int
     message_id: int
@@ -119,12 +125,12 @@ DestinationHook: TypeAlias = Callable[[AsyncConnection[Any], DestinationChange],
 class Handler:
     """One outside effect and the terms on which the engine calls it.
 
-    `timeout` bounds one call; the lease is `timeout` + `LEASE_MARGIN`. `concurrency` bounds calls in
-    flight in one process (DATABASE handlers: deliveries in one transaction are bounded by `batch_max`).
-    `prepare` runs once per claimed batch of a calling handler and returns, per delivery id, what the
-    call finds in `attempt.prepared`, or an outcome that settles it without a call. `record` runs inside
-    every settling transaction. `check` says whether the credentials work; it closes their circuit.
-    Raises `HandlerInvalid` on a declaration that cannot work.
+    `timeout` bounds one call; the lease is `timeout` + `LEASE_MARGIN`. `concurrency` bounds calls
+    in flight in one process (DATABASE handlers: deliveries in one transaction are bounded by
+    `batch_max`). `prepare` runs once per claimed batch of a calling handler and returns, per
+    delivery id, what the call finds in `attempt.prepared`, or an outcome that settles it without a
+    call. `record` runs inside every settling transaction. `check` says whether the credentials
+    work; it closes their circuit. Raises `HandlerInvalid` on a declaration that cannot work.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The caller's connection or session, looked at before any SQL is sent through it.
 
-A handle is refused while the caller's transaction can still survive it (P1): wrong kind, autocommit,
-failed, read-only.
+A handle is refused while the caller's transaction can still survive it (P1): wrong kind,
+autocommit, failed, read-only.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def check_sqlalchemy_session(session: Session) -> None:
 def check_sqlalchemy(connection: SqlConnection) -> None:
     """Raise where the transaction on a SQLAlchemy connection could not carry a message."""
     if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
-        raise AutocommitHandle  # asked of the options, not of the server: no SQL before the checks are done
+        # asked of the options, not of the server: no SQL before the checks are done
+        raise AutocommitHandle
     transaction = connection.get_nested_transaction() or connection.get_transaction()
     if transaction is not None and not transaction.is_active:
         raise TransactionFailed

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CredentialCheck:
-    """One handler's check. `outcome` is accepted, rejected or unavailable; `reason` a short code."""
+    """One handler's check: `outcome` is accepted, rejected or unavailable, `reason` a code."""
 
     handler: str
     outcome: str

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row, dict_row
@@ -12,6 +10,9 @@ from psycopg.rows import class_row, dict_row
 from outbox.statements import load
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
     from outbox.queries import Conn, Now
 
 CENSUS = load("outbox", "census")
@@ -25,7 +26,7 @@ LIST_RECEIPTS = load("outbox", "list_receipts")
 
 @dataclass(frozen=True, slots=True)
 class HandlerCensus:
-    """How many deliveries of one handler are where; `oldest_due_at` of what is due and not settled."""
+    """How many deliveries of one handler are where; `oldest_due_at` of what is due, unsettled."""
 
     handler: str
     pending: int

@@ -49,7 +49,7 @@ ONE_LEASE_PER_KEY = "delivery_one_lease_per_key"
 
 
 class ProcessGate:
-    """Lets many batches run at once, or one suspect alone: a killer must not take neighbours along."""
+    """Lets many batches run at once, or one suspect alone: a killer takes no neighbours along."""
 
     def __init__(self) -> None:
         self._shared = 0
@@ -182,7 +182,7 @@ class Lane:
         return seen
 
     def read(self, row: Claimed) -> Message | Ended | None:
-        """The message of `row`; an end when its payload lies; None when a newer relay must take it."""
+        """The message of `row`; an end if its payload lies; None if a newer relay must take it."""
         try:
             return decode(self.app, row)
         except VersionUnreadable:
@@ -213,8 +213,8 @@ class Lane:
     def terms(self, limit: int) -> ClaimTerms:
         """A claim of up to `limit` now, under a token of its own."""
         return ClaimTerms(
-            handler=self.handler.name, relay=self.relay, token=uuid4(), limit=limit, lease=self.handler.lease,
-            now=self.app.clock.sql_now(),
+            handler=self.handler.name, relay=self.relay, token=uuid4(), limit=limit,
+            lease=self.handler.lease, now=self.app.clock.sql_now(),
         )  # fmt: skip
 
     async def _claim_newest(self, conn: Conn, terms: ClaimTerms) -> list[Claimed]:
@@ -250,8 +250,8 @@ class Lane:
         """Give up what was claimed alone too often and never settled."""
         async with conn.transaction():
             buried = await queries.bury_poisoned(
-                conn, handler=self.handler.name, relay=self.relay, lone_claims_max=self.handler.lone_claims_max,
-                now=self.app.clock.sql_now(),
+                conn, handler=self.handler.name, relay=self.relay,
+                lone_claims_max=self.handler.lone_claims_max, now=self.app.clock.sql_now(),
             )  # fmt: skip
             if buried:
                 log.error(
@@ -300,7 +300,7 @@ class Lane:
             await self.check_credentials()
 
     async def check_credentials(self) -> AttemptError | None:
-        """Run the handler's check and tell its circuit; what was wrong, or None when all is well."""
+        """Run the handler's check and tell its circuit; what was wrong, None if all is well."""
         if self.handler.check is None:
             return None
         try:

@@ -1,17 +1,22 @@
-"""Logs go to stderr: one wide line per event, readable on a terminal, JSON elsewhere. No personal data."""
+"""Logs go to stderr: a wide line per event, text on a terminal, else JSON. No personal data."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from structlog.typing import Processor
 
 
 def configure_logs(level: int = logging.INFO) -> None:
     """Set the process's logging up; DEBUG adds a line per attempt, ERROR keeps errors only."""
-    renderer: Any
+    renderer: Processor
     if sys.stderr.isatty():
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     else:
@@ -30,7 +35,9 @@ def configure_logs(level: int = logging.INFO) -> None:
     )
 
 
-def keep_frames_only(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def keep_frames_only(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     """Replace an exception's text by its type and frames: foreign texts quote values (P12)."""
     info = event.pop("exc_info", None)
     if not info:
@@ -47,8 +54,7 @@ def _frames(error: BaseException) -> list[str]:
     step = error.__traceback__
     while step is not None:
         code = step.tb_frame.f_code
-        frames.append(
-            f"{code.co_filename.replace(chr(92), '/').rsplit('/', 1)[-1]}:{step.tb_lineno} {code.co_name}"
-        )
+        name = code.co_filename.replace("\\", "/").rsplit("/", 1)[-1]
+        frames.append(f"{name}:{step.tb_lineno} {code.co_name}")
         step = step.tb_next
     return frames[-8:]

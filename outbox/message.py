@@ -1,19 +1,21 @@
 """A message: an immutable fact or command, with a topic and a version.
 
-The class is the contract on the wire. A new meaning is a new version: raise `version` and keep the old
-class registered for as long as deliveries of it may wait.
+The class is the contract on the wire. A new meaning is a new version: raise `version` and keep the
+old class registered for as long as deliveries of it may wait.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from outbox.errors import MessageClassInvalid
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 TOPIC_PATTERN = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 TOPIC_CHARS_MAX = 120
@@ -29,10 +31,10 @@ class Declaration:
 
 
 class Message(BaseModel):
-    """What is published. Subclass it with `topic=` (at least two dotted words) and `version=` (from 1).
+    """What is published: subclass it with `topic=` (two or more dotted words) and `version=`.
 
-    `dedup_window` is how long a dedup key keeps the same message from being published again. What the
-    class says stands in `declaration`, so that a payload may have fields of any other name.
+    `dedup_window` is how long a dedup key keeps the same message from being published again. What
+    the class says stands in `declaration`, so that a payload may have fields of any other name.
     Raises `MessageClassInvalid` when the class is defined wrongly.
     """
 
@@ -41,7 +43,7 @@ class Message(BaseModel):
     declaration: ClassVar[Declaration]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let the class keywords through to `__pydantic_init_subclass__`, with the finished class."""
+        """Let the class keywords through to `__pydantic_init_subclass__`."""
         super().__init_subclass__()
 
     @classmethod

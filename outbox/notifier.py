@@ -1,4 +1,4 @@
-"""The bell: wakes a relay that sleeps. A ring is a hint and may be lost; the poll is the promise."""
+"""The bell wakes a relay that sleeps. A ring is a hint and may be lost; the poll is sure."""
 
 from __future__ import annotations
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-Json: TypeAlias = "str | int | float | bool | None | Mapping[str, Json] | list[Json]"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+Json: TypeAlias = "str | int | float | bool | Mapping[str, Json] | list[Json] | None"
 
 
 @dataclass(frozen=True, slots=True)

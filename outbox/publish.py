@@ -6,15 +6,14 @@ Everything that can be refused is refused before any SQL, so that the caller's t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import structlog
 from sqlalchemy.engine import Connection as SqlConnection
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import scoped_session
 
 from outbox import handles, queries
 from outbox.errors import TransactionReadOnly
@@ -29,6 +28,9 @@ from outbox.payload import (
 from outbox.tracing import current_headers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
     from outbox.handles import AsyncHandle, SyncHandle
     from outbox.message import Message
 
@@ -39,8 +41,8 @@ log = structlog.get_logger("outbox")
 class PublishReceipt:
     """What became of a publish. `duplicate`: the dedup key was taken, `message_id` is the winner's.
 
-    `deliveries` 0 on a message that is no duplicate: its topic has no route yet; it is parked and the
-    relay sends it once a route exists.
+    `deliveries` 0 on a message that is no duplicate: its topic has no route yet; it is parked and
+    the relay sends it once a route exists.
     """
 
     message_id: int
@@ -74,10 +76,10 @@ def publish(  # noqa: PLR0913 - the fixed surface
 ) -> PublishReceipt:
     """Publish `message` in the open transaction of `handle`; never commits.
 
-    `key` orders deliveries of handlers that ask for it; `sequence` is a version counted under the lock
-    of the row the key stands for. `dedup_key` publishes once per topic within the class's window.
-    `due_at` (aware) delays it; a higher `priority` (-100..100) goes first where a handler is behind.
-    Raises a `PublishError` before any SQL, leaving the caller's transaction as it was.
+    `key` orders deliveries of handlers that ask for it; `sequence` is a version counted under the
+    lock of the row the key stands for. `dedup_key` publishes once per topic within the class's
+    window. `due_at` (aware) delays it; a higher `priority` (-100..100) goes first where a handler
+    is behind. Raises a `PublishError` before any SQL, leaving the caller's transaction as it was.
     """
     publication = Publication(
         message=message,
@@ -116,19 +118,21 @@ async def apublish(  # noqa: PLR0913 - the fixed surface
 
 
 def publish_many(handle: SyncHandle, publications: Sequence[Publication]) -> list[PublishReceipt]:
-    """Publish all of `publications` in one statement; receipts come in the same order. As `publish` otherwise."""
+    """Publish all in one statement; receipts come in the same order. As `publish` otherwise."""
     handles.check_sync(handle)
     rows = columns_of(publications)
     if isinstance(handle, psycopg.Connection):
         handles.check_psycopg(handle)
         found = queries.publish_sync(handle, rows) if publications else []
         return receipts_of(publications, found)
-    if not isinstance(handle, SqlConnection):
-        session = handle() if callable(handle) else handle
+    if isinstance(handle, SqlConnection):
+        connection = handle
+    else:
+        session = handle() if isinstance(handle, scoped_session) else handle
         handles.check_sqlalchemy_session(session)
-        handle = session.connection()
-    handles.check_sqlalchemy(handle)
-    found = queries.publish_sqlalchemy(handle, rows) if publications else []
+        connection = session.connection()
+    handles.check_sqlalchemy(connection)
+    found = queries.publish_sqlalchemy(connection, rows) if publications else []
     return receipts_of(publications, found)
 
 
@@ -200,6 +204,7 @@ def receipts_of(
                 "message.unrouted",
                 topic=publication.message.declaration.topic,
                 message_id=receipt.message_id,
-                advice="no handler is routed for this topic; the message is parked until `outbox migrate` or a relay adds one",
+                advice="no handler is routed for this topic; the message is parked until "
+                "`outbox migrate` or a relay adds one",
             )
     return receipts

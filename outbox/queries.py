@@ -1,16 +1,14 @@
 """Every statement of the engine's hot path as one typed function; the transaction is the caller's.
 
-`now` None means the database's clock. A function of the engine's side of the fence (reading for people,
-operators' commands) stands in `outbox.inspection`.
+`now` None means the database's clock. A function of the engine's side of the fence (reading for
+people, operators' commands) stands in `outbox.inspection`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
-from uuid import UUID
 
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import class_row, tuple_row
@@ -18,6 +16,9 @@ from psycopg.rows import class_row, tuple_row
 from outbox.statements import load
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
     from sqlalchemy.engine import Connection as SqlConnection
 
 Now: TypeAlias = datetime | None
@@ -53,8 +54,8 @@ BEAT = load("outbox", "beat")
 LEAVE = load("outbox", "leave")
 
 PUBLISH_COLUMNS = (
-    "topics", "payloads", "keys", "dedup_keys", "due_ats", "sequences", "correlation_ids", "versions", "headers",
-    "priorities", "dedup_windows",
+    "topics", "payloads", "keys", "dedup_keys", "due_ats", "sequences", "correlation_ids",
+    "versions", "headers", "priorities", "dedup_windows",
 )  # fmt: skip
 
 
@@ -161,7 +162,7 @@ async def publish_addressed(conn: Conn, **params: Any) -> int:
 async def claim(
     conn: Conn, terms: ClaimTerms, *, after: int, keyless: bool = False
 ) -> list[Claimed]:
-    """Lease due deliveries with ids above `after` (retries whatever their id), in no order of keys."""
+    """Lease due deliveries with ids above `after` (retries of any id), in no order of keys."""
     return await _claimed(conn, CLAIM, terms.params(after=after, keyless=keyless))
 
 
@@ -182,7 +183,7 @@ async def has_suspect(conn: Conn, *, handler: str, now: Now) -> bool:
 
 
 async def lock_newest(conn: Conn, terms: ClaimTerms) -> list[Newest]:
-    """The newest delivery of each key with something due, the keys locked until the transaction ends."""
+    """The newest delivery of each key with something due; the keys stay locked till commit."""
     async with conn.cursor(row_factory=class_row(Newest)) as cursor:
         await cursor.execute(LOCK_NEWEST, terms.params())
         return await cursor.fetchall()
@@ -198,8 +199,9 @@ async def supersede_overtaken(
 ) -> list[Overtaken]:
     """Settle everything below each key's newest as superseded."""
     params = {
-        "keys": [n.key for n in newest], "positions": [n.position for n in newest], "ids": [n.id for n in newest],
-        "handler": terms.handler, "relay": terms.relay, "now": terms.now,
+        "keys": [n.key for n in newest], "positions": [n.position for n in newest],
+        "ids": [n.id for n in newest], "handler": terms.handler, "relay": terms.relay,
+        "now": terms.now,
     }  # fmt: skip
     async with conn.cursor(row_factory=class_row(Overtaken)) as cursor:
         await cursor.execute(SUPERSEDE_OVERTAKEN, params)
@@ -242,7 +244,7 @@ async def give_back(
 async def settle(
     conn: Conn, statement: str, rows: Sequence[Mapping[str, Any]], **params: Any
 ) -> set[int]:
-    """Run one settling statement (`final`, `retry`, `dead`, `unknown`) over `rows`; the ids still held."""
+    """Run a settling statement (`final`, `retry`, `dead`, `unknown`); the ids still held."""
     columns = {f"{name}s": [row[name] for row in rows] for name in rows[0]}
     return await _ids(conn, SETTLING[statement], {**columns, **params})
 

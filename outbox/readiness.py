@@ -16,7 +16,7 @@ FIND_REVISION = load("outbox", "find_revision")
 
 
 async def connect(dsn: str) -> AsyncConnection[Any]:
-    """An async connection. Raises `DatabaseUnreachable` with the reason and without the password."""
+    """An async connection. Raises `DatabaseUnreachable` with the reason, without the password."""
     try:
         return await AsyncConnection.connect(libpq_dsn(dsn), connect_timeout=10)
     except psycopg.OperationalError as error:
@@ -43,7 +43,7 @@ def reason_of_refusal(error: psycopg.OperationalError) -> str:
 
 
 async def require_schema(dsn: str) -> None:
-    """Raise a `SchemaError` unless the engine's tables are there and of a revision this code can use."""
+    """Raise a `SchemaError` unless the engine's tables are of a revision this code can use."""
     async with await connect(dsn) as conn:
         await check_revision(conn)
 

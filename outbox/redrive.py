@@ -1,4 +1,4 @@
-"""Giving deliveries another chance, at a person's word. Who may do so is the application's question."""
+"""Giving deliveries another chance, at a person's word. Who may is the application's question."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REDRIVE_MAX = 10_000
 
 
 async def make_due(conn: Conn, *, handler: str, key: str, now: Now = None) -> int:
-    """Let what waits for its backoff under `key` be tried now, its ladder from the start; how many."""
+    """Let what waits under `key` be tried now, its ladder from the start; how many."""
     cursor = await conn.execute(MAKE_DUE, {"handler": handler, "key": key, "now": now})
     return cursor.rowcount
 
@@ -54,8 +54,8 @@ async def redrive_dead(  # noqa: PLR0913 - the filters of one act
 ) -> list[int]:
     """Make deliveries of dead letters again; their ids. `actor` is recorded in the receipts."""
     params: dict[str, Any] = {
-        "delivery_ids": None if delivery_ids is None else list(delivery_ids), "handler": handler, "key": key,
-        "limit": limit, "actor": actor, "now": now,
+        "delivery_ids": None if delivery_ids is None else list(delivery_ids), "handler": handler,
+        "key": key, "limit": limit, "actor": actor, "now": now,
     }  # fmt: skip
     async with conn.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(REDRIVE_DEAD, params)
@@ -81,7 +81,7 @@ async def count_dead(
     return 0 if row is None else int(row[0])
 
 
-async def set_paused(
+async def set_paused(  # noqa: PLR0913 - who does what to whom, and why
     conn: Conn, *, handler: str, paused: bool, actor: str, why: str, now: Now = None
 ) -> bool:
     """Pause or resume a handler in every process; False when there is no such handler."""

@@ -1,8 +1,8 @@
 """The relay: every handler's lane, in one process, until it is told to stop.
 
-At least once: a lease is committed before a delivery is tried, and only its holder may settle. A crash
-anywhere costs one lease of delay, never a message. Many relays may run on one database; they share
-nothing but SKIP LOCKED.
+At least once: a lease is committed before a delivery is tried, and only its holder may settle. A
+crash anywhere costs one lease of delay, never a message. Many relays may run on one database; they
+share nothing but SKIP LOCKED.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def relay_name() -> str:
 class Relay:
     """Runs the lanes of an application's handlers (all of them, or those in `only`)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is optional and named
         self,
         app: App,
         dsn: str,
@@ -103,7 +103,7 @@ class Relay:
                 await self._leave()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Relay until `stop` is set; what runs then is finished, what is only leased is given back."""
+        """Relay until `stop` is set; what runs is finished, what is only leased is given back."""
         log.info("relay.started", relay=self.name, handlers=sorted(self.lanes))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._notifier.run(stop))

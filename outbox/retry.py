@@ -1,6 +1,7 @@
-"""When a failed attempt is tried again: one immutable table per handler, decided without clock or dice.
+"""When a failed attempt is tried again: one table per handler, without clock or dice.
 
-The engine is the only owner of retries (P7): no client, transport or handler repeats a call by itself.
+The engine is the only owner of retries (P7): no client, transport or handler repeats a call by
+itself.
 """
 
 from __future__ import annotations
@@ -62,8 +63,9 @@ class RetryPolicy:
     """What becomes of an exception: how often, how long, and which types are not retried at all.
 
     `attempts_max` None means for ever; `age_max` counts from publication. `jitter` in [0, 1] is the
-    most that is added to a wait, as a share of it; it is never subtracted, so a floor stays a floor.
-    `permanent` and `ambiguous` name foreign exception types; everything else foreign is transient.
+    most that is added to a wait, as a share of it; it is never subtracted, so a floor stays a
+    floor. `permanent` and `ambiguous` name foreign exception types; everything else foreign is
+    transient.
     """
 
     attempts_max: int | None = 10
@@ -82,7 +84,7 @@ class RetryPolicy:
         return f"{attempts}, {self.backoff}, jitter up to {self.jitter:.0%}{age}"
 
 
-def after_failure(
+def after_failure(  # noqa: PLR0911 - one line per kind of failure
     error: Exception, *, attempt: int, age: timedelta, policy: RetryPolicy, jitter: float
 ) -> Retry | Dead | Unknown:
     """Decide what becomes of a failed attempt. No clock, no database, no dice.
@@ -119,7 +121,7 @@ def again(  # noqa: PLR0913 - the facts of one decision, all named
     policy: RetryPolicy,
     jitter: float,
 ) -> Retry | Dead:
-    """Retry after the policy's backoff (at least `hint`), or Dead when attempts or age are used up."""
+    """Retry after the policy's backoff (at least `hint`), or Dead when used up."""
     if policy.attempts_max is not None and attempt >= policy.attempts_max:
         return Dead(EXHAUSTED if not reason else f"{EXHAUSTED}:{reason}")
     wait = max(policy.backoff.after(attempt), hint or timedelta(0))
@@ -130,7 +132,7 @@ def again(  # noqa: PLR0913 - the facts of one decision, all named
 
 
 def reason_of(error: BaseException) -> str:
-    """A short code that is safe to store: our own reason, else the type's name (foreign texts quote values)."""
+    """A code that is safe to store: our own reason, else the type's name, never its text."""
     reason: str | Enum | None = (
         getattr(error, "reason", None) if isinstance(error, OutboxError) else None
     )

@@ -39,7 +39,7 @@ class EngineSettings(BaseSettings):
     """`module:attribute` of the application."""
 
     def required_database_url(self) -> str:
-        """The address. Raises `ConfigurationError` when it is missing or is no PostgreSQL address."""
+        """The address. Raises `ConfigurationError` if it is missing or is no PostgreSQL address."""
         if self.database_url is None or not self.database_url.get_secret_value():
             raise ConfigurationError(DATABASE_URL_HELP)
         return libpq_dsn(self.database_url.get_secret_value())
@@ -54,7 +54,7 @@ class EngineSettings(BaseSettings):
 
 
 def load_settings(kind: type[BaseSettings]) -> Any:
-    """Read settings of `kind`. Raises `ConfigurationError` naming each wrong one, never its value."""
+    """Read settings. Raises `ConfigurationError` naming each wrong one, never its value."""
     try:
         return kind()
     except ValidationError as error:
@@ -75,7 +75,7 @@ def shown_settings(settings: BaseSettings) -> Iterator[tuple[str, str]]:
 
 
 def find_app(given: str | None = None) -> App:
-    """The application named by `given`, OUTBOX_APP or the nearest `pyproject.toml`; else an empty one.
+    """The application of `given`, OUTBOX_APP or the nearest `pyproject.toml`; else an empty one.
 
     Raises `ConfigurationError` when a name is given that leads to no `outbox.App`.
     """

@@ -1,7 +1,7 @@
-"""Ending attempts: outcome, receipt, the application's own record and the sagas' reports in one commit.
+"""Ending attempts: outcome, receipt, application's record and sagas' reports in one commit.
 
-Every settling statement is fenced by the lease token (P3): what is no longer ours is neither written
-nor recorded nor reported.
+Every settling statement is fenced by the lease token (P3): what is no longer ours is neither
+written nor recorded nor reported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import traceback
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import structlog
 
@@ -33,6 +32,7 @@ from outbox.saga.reports import report_deliveries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
     from outbox.app import App
     from outbox.clock import Clock
@@ -119,8 +119,9 @@ class Settlement:
         """Record what `supersede_overtaken` has just settled."""
         settled = [
             Settled(
-                delivery_id=o.id, message_id=o.message_id, handler=self._handler.name, topic=o.topic, key=o.message_key,
-                sequence=o.sequence, correlation_id=o.correlation_id, attempt=o.attempts, message=m,
+                delivery_id=o.id, message_id=o.message_id, handler=self._handler.name,
+                topic=o.topic, key=o.message_key, sequence=o.sequence,
+                correlation_id=o.correlation_id, attempt=o.attempts, message=m,
                 outcome=Superseded(), at=self._clock.now(), final=True,
             )
             for o, m in zip(overtaken, messages, strict=True)
@@ -204,15 +205,17 @@ class Settlement:
 
     def _settled_row(self, row: Claimed, message: Message, outcome: AnyOutcome) -> Settled:
         return Settled(
-            delivery_id=row.id, message_id=row.message_id, handler=self._handler.name, topic=row.topic,
-            key=row.message_key, sequence=row.sequence, correlation_id=row.correlation_id, attempt=row.attempts + 1,
-            message=message, outcome=outcome, at=self._clock.now(), final=not isinstance(outcome, Retry | Unknown),
+            delivery_id=row.id, message_id=row.message_id, handler=self._handler.name,
+            topic=row.topic, key=row.message_key, sequence=row.sequence,
+            correlation_id=row.correlation_id, attempt=row.attempts + 1, message=message,
+            outcome=outcome, at=self._clock.now(), final=not isinstance(outcome, Retry | Unknown),
         )  # fmt: skip
 
     def _log(self, one: Ended, *, held: bool) -> None:
         facts = {
-            "handler": self._handler.name, "delivery_id": one.claimed.id, "attempt": one.attempt.number,
-            "duration_ms": one.duration_ms, "correlation_id": one.attempt.correlation_id,
+            "handler": self._handler.name, "delivery_id": one.claimed.id,
+            "attempt": one.attempt.number, "duration_ms": one.duration_ms,
+            "correlation_id": one.attempt.correlation_id,
         }  # fmt: skip
         if not held:
             log.warning("delivery.lease_lost", **facts)
@@ -220,8 +223,10 @@ class Settlement:
             log.debug("delivery.settled", outcome=outcome_name(one.outcome), **facts)
         else:
             log.warning(
-                "delivery.settled", outcome=outcome_name(one.outcome), reason=outcome_reason(one.outcome),
-                error_type=None if one.error is None else type(one.error).__name__, frame=frame_of(one.error), **facts,
+                "delivery.settled", outcome=outcome_name(one.outcome),
+                reason=outcome_reason(one.outcome),
+                error_type=None if one.error is None else type(one.error).__name__,
+                frame=frame_of(one.error), **facts,
             )  # fmt: skip
 
 
@@ -235,7 +240,7 @@ def facts_of(error: BaseException) -> dict[str, str | None]:
 
 
 def frame_of(error: BaseException | None) -> str | None:
-    """`module:line function` of the innermost frame; never the error's text, which may quote values."""
+    """`module:line function` of the innermost frame; never the text, which may quote values."""
     if error is None or error.__traceback__ is None:
         return None
     frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -67,7 +67,7 @@ class History:
     version_table: str = "outbox_application_version"
 
     def upgrade(self, dsn: str, revision: str = "head") -> None:
-        """Bring the application's tables to `revision`; a plain server gets the platform's roles first."""
+        """Bring the tables to `revision`; a plain server gets the platform's roles first."""
         schema.migrations.upgrade(dsn, revision)
 
     def downgrade(self, dsn: str, revision: str) -> None:

@@ -1,4 +1,4 @@
-"""The whole story in one command, on real parts: a PostgreSQL of its own, FCM and portal on loopback.
+"""The whole story in one command: a PostgreSQL of its own, FCM and portal on loopback.
 
 Two organisations are sown, the portal is filled, a night is run while the portal is down, alerts
 open, a coordinator retries, the portal heals, the night is run again and sends nothing twice, one
@@ -22,7 +22,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import AsyncConnection
-from rich.console import Console
 
 import schema.migrations
 from handlers.emulators.fcm import FcmEmulator, service_account
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from rich.console import Console
 
     from sagas.reconcile import ReconciliationReport
     from sagas.results import NightlyReport
@@ -242,7 +242,8 @@ async def _night_with_an_outage(stage: Stage, story: Story) -> tuple[UUID, UUID]
     pending = sum(each["alerts"] for each in alerts if each["type"] == SYNC_PENDING)
     story.counts["alerts_during_outage"] = pending
     story.tell(
-        f"{pending} of them are on the portal; it did not take the change, so {pending} alerts opened on the coordinators' dashboard: “{text}”."
+        f"{pending} of them are on the portal; it did not take the change, so {pending} alerts "
+        f"opened on the coordinators' dashboard: “{text}”."
     )
     story.check(
         "pausing did not wait for the portal, and the failed sync opened alerts",

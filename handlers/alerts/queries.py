@@ -56,7 +56,7 @@ async def open_alert(  # noqa: PLR0913  # the columns of one row
     return Opening(row[0])
 
 
-async def close_alert(
+async def close_alert(  # noqa: PLR0913 - what names one alert, and when
     conn: AsyncConnection[Any],
     *,
     type_: str,

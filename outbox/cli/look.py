@@ -17,7 +17,6 @@ from outbox.explain import explain
 from outbox.saga import queries as saga_queries
 
 if TYPE_CHECKING:
-
     from outbox.app import App
 
 
@@ -105,7 +104,8 @@ def explain_command(context: typer.Context, delivery_id: int, as_json: AsJson = 
     found = asyncio.run(find())
     if found is None:
         raise OutboxError(
-            f"there is no delivery {delivery_id}, and no receipt of one; `outbox status` shows what there is"
+            f"there is no delivery {delivery_id}, and no receipt of one; "
+            "`outbox status` shows what there is"
         )
     if as_json:
         print_json(found)
@@ -117,7 +117,8 @@ def explain_command(context: typer.Context, delivery_id: int, as_json: AsJson = 
     for receipt in found.receipts:
         reason = f" ({receipt['reason']})" if receipt["reason"] else ""
         out().print(
-            f"  {receipt['settled_at']:%Y-%m-%d %H:%M:%S} attempt {receipt['attempt']}: {receipt['outcome']}{reason}"
+            f"  {receipt['settled_at']:%Y-%m-%d %H:%M:%S} attempt {receipt['attempt']}: "
+            f"{receipt['outcome']}{reason}"
         )
 
 
@@ -167,7 +168,8 @@ def saga_show(saga_id: int, as_json: AsJson = False) -> None:
         print_json({**instance, "timeline": timeline})
         return
     out().print(
-        f"saga {instance['id']} {instance['name']} {instance['key']}: {json.dumps(instance['state'], default=str)}"
+        f"saga {instance['id']} {instance['name']} {instance['key']}: "
+        f"{json.dumps(instance['state'], default=str)}"
     )
     for step in timeline:
         fields = ", ".join(
@@ -177,5 +179,6 @@ def saga_show(saga_id: int, as_json: AsJson = False) -> None:
         cancelled = "".join(f"; cancels {name}" for name in step["cancelled"])
         sent = f"; publishes {len(step['published'])}" if step["published"] else ""
         out().print(
-            f"  {step['at']:%Y-%m-%d %H:%M:%S} {step['topic']}: {step['change']['note'] or '-'} [{fields}]{sent}{armed}{cancelled}"
+            f"  {step['at']:%Y-%m-%d %H:%M:%S} {step['topic']}: {step['change']['note'] or '-'} "
+            f"[{fields}]{sent}{armed}{cancelled}"
         )

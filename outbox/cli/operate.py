@@ -41,7 +41,7 @@ def migrate(
         bool, typer.Option("--sql", help="Print the SQL instead of running it.")
     ] = False,
 ) -> None:
-    """Bring the database's schema up to this version: the engine's tables, then the application's."""
+    """Bring the database up to this version: the engine's tables, then the application's."""
     from outbox.migrations import ENGINE  # noqa: PLC0415 - Alembic is slow to import
 
     app = current_app(context)
@@ -70,7 +70,8 @@ def _migrate_down(dsn: str, app: App, revision: str) -> None:
         if revision == "base" or revision in history.known():
             history.downgrade(dsn, revision)
             typer.echo(
-                f"{history.version_table_schema}.{history.version_table}: at {history.current(dsn) or 'nothing'}"
+                f"{history.version_table_schema}.{history.version_table}: "
+                f"at {history.current(dsn) or 'nothing'}"
             )
             if revision != "base":
                 return
@@ -112,7 +113,8 @@ def relay(
     unknown = sorted((names or set()) - set(app.handlers))
     if unknown:
         raise ConfigurationError(
-            f"no handler {', '.join(unknown)}; there are {', '.join(sorted(app.handlers)) or 'none'}"
+            f"no handler {', '.join(unknown)}; "
+            f"there are {', '.join(sorted(app.handlers)) or 'none'}"
         )
     if not app.handlers:
         raise ConfigurationError(

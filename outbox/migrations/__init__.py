@@ -7,6 +7,7 @@ The version table is `outbox.revision`, so it never collides with another team's
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,10 +33,8 @@ def execute_file(name: str, folder: Path = HERE / "sql") -> None:
     if op.get_context().as_sql:
         op.execute(text(script.replace(":", "\\:")))
         return
-    connection = op.get_bind().connection
-    with (
-        connection.cursor() as cursor
-    ):  # the driver takes several statements when there are no parameters
+    # the driver takes several statements when there are no parameters
+    with closing(op.get_bind().connection.cursor()) as cursor:
         cursor.execute(script)
 
 
@@ -66,7 +65,7 @@ class History:
     version_table_schema: str
 
     def upgrade(self, dsn: str, revision: str = "head") -> None:
-        """Bring the database at `dsn` to `revision`. Raises `SchemaTooNew` on an unknown newer one."""
+        """Bring the database at `dsn` to `revision`. Raises `SchemaTooNew` on an unknown one."""
         self._run(dsn, lambda config: command.upgrade(config, revision))
 
     def downgrade(self, dsn: str, revision: str) -> None:

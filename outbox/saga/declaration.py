@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from outbox.errors import SagaInvalid
 from outbox.message import Message
-from outbox.publish import Publication
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from outbox.publish import Publication
 
 
 class SagaState(BaseModel):
@@ -36,7 +39,7 @@ class Report(StrEnum):
 
 
 class TimedOut(Message, topic="outbox.timer"):
-    """A timer of an instance has come due. `generation` tells a re-armed timer from its predecessor."""
+    """An instance's timer has come due; `generation` tells a re-armed one from its predecessor."""
 
     saga_id: int
     key: str
@@ -71,8 +74,9 @@ class Timer:
 class Decision(Generic[S]):
     """The next state and everything that leaves with it, in one commit.
 
-    `withdraw` names topics: what this instance published of them and nobody has begun is taken back.
-    `end` closes the instance; its timers are cancelled. `note` is a short code for the timeline.
+    `withdraw` names topics: what this instance published of them and nobody has begun is taken
+    back. `end` closes the instance; its timers are cancelled. `note` is a short code for the
+    timeline.
     """
 
     state: S
@@ -94,12 +98,12 @@ class Decision(Generic[S]):
 class Saga(Generic[S]):
     """A handler with memory.
 
-    `starts` maps each message class that may begin an instance to the initial state it gives; `handles`
-    are further classes; `correlate` gives the instance key of any of them and of every watched message;
-    `watches` maps topics to the reports wanted; `timers` are the names `react` may arm. A message that
-    finds no instance and cannot start one is dropped as `no_instance` when its class is in `missing_ok`.
-    `upcasters[n]` turns stored JSON of state version n into n + 1.
-    Raises `SagaInvalid` where a case is left open.
+    `starts` maps each message class that may begin an instance to the initial state it gives;
+    `handles` are further classes; `correlate` gives the instance key of any of them and of every
+    watched message; `watches` maps topics to the reports wanted; `timers` are the names `react` may
+    arm. A message that finds no instance and cannot start one is dropped as `no_instance` when its
+    class is in `missing_ok`. `upcasters[n]` turns stored JSON of state version n into n + 1. Raises
+    `SagaInvalid` where a case is left open.
     """
 
     name: str
@@ -126,7 +130,8 @@ class Saga(Generic[S]):
             if message not in self.starts and message not in self.missing_ok:
                 raise SagaInvalid(
                     self.name,
-                    f"{message.__name__} can neither start an instance nor be missing one; put it into `starts` or `missing_ok`",
+                    f"{message.__name__} can neither start an instance nor be missing one; "
+                    "put it into `starts` or `missing_ok`",
                 )
         for version in range(1, self.state_version):
             if version not in self.upcasters:
@@ -141,7 +146,7 @@ class Saga(Generic[S]):
         return (*dict.fromkeys((*self.starts, *self.handles)), TimedOut, DeliveryReport)
 
     def read(self, stored: str, stored_version: int) -> S:
-        """The state kept as JSON by this or an earlier version. Raises `SagaInvalid` on a newer one."""
+        """The state kept as JSON by this or an older version; a newer one raises `SagaInvalid`."""
         if stored_version > self.state_version:
             raise SagaInvalid(
                 self.name, f"a state of version {stored_version} was stored by a newer program"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row, dict_row, tuple_row
@@ -13,6 +11,9 @@ from psycopg.types.json import Jsonb
 from outbox.statements import load
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
     from outbox.queries import Conn, Now
 
 START_SAGA = load("outbox", "start_saga")
@@ -40,7 +41,7 @@ class StoredSaga:
     ended_at: datetime | None
 
 
-async def start_saga(
+async def start_saga(  # noqa: PLR0913 - the columns of one row
     conn: Conn, *, name: str, key: str, state: str, state_version: int, now: Now
 ) -> int | None:
     """Make the instance of `key`; None when one is open already."""
@@ -58,7 +59,7 @@ async def lock_saga(conn: Conn, *, name: str, key: str) -> StoredSaga | None:
         return await cursor.fetchone()
 
 
-async def store_saga(
+async def store_saga(  # noqa: PLR0913 - the columns of one row
     conn: Conn,
     stored: StoredSaga,
     *,
@@ -70,8 +71,8 @@ async def store_saga(
 ) -> bool:
     """Store the next version; False when the version moved under us."""
     params = {
-        "saga_id": stored.id, "version": stored.version, "state": state, "state_version": state_version,
-        "timers": Jsonb(dict(timers)), "ended": ended, "now": now,
+        "saga_id": stored.id, "version": stored.version, "state": state,
+        "state_version": state_version, "timers": Jsonb(dict(timers)), "ended": ended, "now": now,
     }  # fmt: skip
     return (await conn.execute(STORE_SAGA, params)).rowcount > 0
 

@@ -33,7 +33,7 @@ class UnreadableMessage(Message, topic="outbox.unreadable"):
 
 
 async def report_deliveries(conn: Conn, app: App, settled: Sequence[Settled], *, now: Now) -> None:
-    """Publish a report to every saga that watches a topic of `settled`, in the settling transaction."""
+    """Publish a report to each saga that watches a topic, in the settling transaction."""
     for one in settled:
         kind = _kind(one.outcome, one.attempt)
         if kind is None or isinstance(one.message, UnreadableMessage):
@@ -42,8 +42,9 @@ async def report_deliveries(conn: Conn, app: App, settled: Sequence[Settled], *,
             if kind not in saga.watches[one.topic]:
                 continue
             report = DeliveryReport(
-                key=saga.correlate(one.message), topic_of=one.topic, version_of=type(one.message).declaration.version,
-                handler=one.handler, delivery_id=one.delivery_id, report=kind, reason=outcome_reason(one.outcome),
+                key=saga.correlate(one.message), topic_of=one.topic,
+                version_of=type(one.message).declaration.version, handler=one.handler,
+                delivery_id=one.delivery_id, report=kind, reason=outcome_reason(one.outcome),
                 attempt=one.attempt, receipt=dict(receipt_of(one.outcome) or {}),
                 payload=one.message.model_dump(mode="json"),
             )  # fmt: skip
@@ -71,12 +72,15 @@ async def publish_to_handler(  # noqa: PLR0913 - one message's terms
 ) -> int:
     """Publish to one handler past the routes; the message's id. Payloads are the engine's own."""
     return await queries.publish_addressed(
-        conn, topic=type(message).declaration.topic, payload=message.model_dump_json(), key=key, due_at=due_at,
-        correlation_id=correlation_id, headers=json.dumps({}), handler=handler, causation_id=causation_id, now=now,
+        conn, topic=type(message).declaration.topic, payload=message.model_dump_json(), key=key,
+        due_at=due_at, correlation_id=correlation_id, headers=json.dumps({}), handler=handler,
+        causation_id=causation_id, now=now,
     )  # fmt: skip
 
 
-def _kind(outcome: AnyOutcome, attempt: int) -> Report | None:
+def _kind(  # noqa: PLR0911 - one line per outcome
+    outcome: AnyOutcome, attempt: int
+) -> Report | None:
     match outcome:
         case Done():
             return Report.DONE

@@ -1,4 +1,4 @@
-"""The runner: lock the instance, decide, and write state, timeline, timers and messages in one commit (P9).
+"""The runner: lock, decide, write state, timeline, timers and messages in one commit (P9).
 
 A saga is reached through deliveries like any other DATABASE handler, so its writes commit with the
 settlement of the delivery or not at all.
@@ -45,7 +45,7 @@ def saga_handler(saga: Saga[S], app: App) -> Handler:
 async def run_saga(
     saga: Saga[S], message: Message, attempt: Attempt, conn: Conn, *, now: Now
 ) -> Outcome:
-    """Bring `message` to its instance. What finds none, or comes late, is decided and not raised."""
+    """Bring `message` to its instance; what finds none, or comes late, is decided, not raised."""
     addressed = isinstance(message, TimedOut | DeliveryReport)
     key = message.key if isinstance(message, TimedOut | DeliveryReport) else saga.correlate(message)
     stored = await queries.lock_saga(conn, name=saga.name, key=key)
@@ -84,7 +84,7 @@ def _is_armed(stored: StoredSaga, message: TimedOut) -> bool:
     )
 
 
-async def _commit(  # noqa: PLR0913 - one transition, all of it named
+async def _commit(  # noqa: PLR0913, PLR0917 - one transition, all of it named
     saga: Saga[S],
     stored: StoredSaga,
     state: S,
@@ -104,8 +104,8 @@ async def _commit(  # noqa: PLR0913 - one transition, all of it named
             conn, message_ids=ids, reason="withdrawn_by_saga", now=now
         )
     await queries.store_saga(
-        conn, stored, state=decision.state.model_dump_json(), state_version=saga.state_version, timers=timers,
-        ended=decision.end, now=now,
+        conn, stored, state=decision.state.model_dump_json(), state_version=saga.state_version,
+        timers=timers, ended=decision.end, now=now,
     )  # fmt: skip
     before, after = (
         json.loads(state.model_dump_json()),
@@ -117,13 +117,13 @@ async def _commit(  # noqa: PLR0913 - one transition, all of it named
         if before.get(name) != value
     }
     await queries.append_transition(
-        conn, saga_id=stored.id, version=stored.version + 1, message_id=attempt.message_id, topic=_described(message),
-        change={"note": decision.note, "fields": change}, published=[r.message_id for r in receipts], armed=armed,
-        cancelled=cancelled, now=now,
+        conn, saga_id=stored.id, version=stored.version + 1, message_id=attempt.message_id,
+        topic=_described(message), change={"note": decision.note, "fields": change},
+        published=[r.message_id for r in receipts], armed=armed, cancelled=cancelled, now=now,
     )  # fmt: skip
 
 
-async def _set_timers(  # noqa: PLR0913 - one transition, all of it named
+async def _set_timers(  # noqa: PLR0913, PLR0917 - one transition, all of it named
     saga: Saga[S],
     stored: StoredSaga,
     decision: Decision[S],
