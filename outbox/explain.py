@@ -55,66 +55,64 @@ async def explain(conn: Conn, app: App, delivery_id: int, *, now: Now = None) ->
     return None
 
 
-def waiting_reason(  # noqa: C901, PLR0911 - one line per reason, the first that holds
-    row: Mapping[str, Any], *, handler_known: bool
-) -> tuple[str, str]:
-    """State and sentence for a delivery that still waits. Pure; `row` is `explain_delivery`'s."""
+def waiting_reason(row: Mapping[str, Any], *, handler_known: bool) -> tuple[str, str]:
+    """State and sentence for a delivery that still waits. Pure; `row` is `explain_delivery`'s.
+
+    The first reason that holds is the one told: its own state, its destination's, then its turn.
+    """
     now: datetime = row["now"]
     if row["unknown_at"] is not None:
-        return (
-            "unknown",
-            (
-                f"its call may have happened ({row['last_reason']}); "
-                f"held since {_instant(row['unknown_at'])} until somebody decides"
-            ),
-        )
+        since = _instant(row["unknown_at"])
+        reason = f"its call may have happened ({row['last_reason']}); held since {since}"
+        return "unknown", f"{reason} until somebody decides"
     if row["leased"] and row["lease_until"] > now:
-        return (
-            "leased",
-            f"being tried by relay {row['leased_by']} until {_instant(row['lease_until'])}",
-        )
+        until = _instant(row["lease_until"])
+        return "leased", f"being tried by relay {row['leased_by']} until {until}"
+    return (
+        _destination_reason(row, now)
+        or _lease_reason(row, handler_known=handler_known)
+        or _turn_reason(row, now)
+    )
+
+
+def _destination_reason(row: Mapping[str, Any], now: datetime) -> tuple[str, str] | None:
+    """What keeps every delivery of the handler."""
     if row["paused_at"] is not None:
-        return (
-            "paused",
-            f"handler {row['handler']} was paused by {row['paused_by']}: {row['paused_why']}",
-        )
+        who = f"handler {row['handler']} was paused by {row['paused_by']}"
+        return "paused", f"{who}: {row['paused_why']}"
     if row["circuit_opened_at"] is not None:
-        return (
-            "circuit open",
-            (
-                f"the credentials were rejected ({row['circuit_reason']}); "
-                "a check that passes closes it"
-            ),
-        )
+        rejected = f"the credentials were rejected ({row['circuit_reason']})"
+        return "circuit open", f"{rejected}; a check that passes closes it"
     if row["held_until"] is not None and row["held_until"] > now:
-        return (
-            "held",
-            (
-                f"the destination asked everybody to wait until {_instant(row['held_until'])} "
-                f"({row['held_reason']})"
-            ),
-        )
+        asked = f"the destination asked everybody to wait until {_instant(row['held_until'])}"
+        return "held", f"{asked} ({row['held_reason']})"
+    return None
+
+
+def _lease_reason(row: Mapping[str, Any], *, handler_known: bool) -> tuple[str, str] | None:
+    """What an expired lease, or the lack of a handler, means for it."""
     if not handler_known:
         return "no handler", f"this program has no handler {row['handler']!r}; was it renamed?"
-    if row["leased"] and row["begun_at"] is not None:
-        return (
-            "lease expired",
-            "its call began and its lease ran out; the next look marks it unknown",
-        )
-    if row["leased"]:
-        return "lease expired", "it was taken and not settled; the next look claims it alone"
+    if not row["leased"]:
+        return None
+    if row["begun_at"] is not None:
+        what = "its call began and its lease ran out; the next look marks it unknown"
+    else:
+        what = "it was taken and not settled; the next look claims it alone"
+    return "lease expired", what
+
+
+def _turn_reason(row: Mapping[str, Any], now: datetime) -> tuple[str, str]:
+    """Whose turn it is."""
     if row["due_at"] is not None and row["due_at"] > now:
-        after = (
-            f" after attempt {row['attempts']} ({row['last_reason']})" if row["attempts"] else ""
-        )
+        failed = f"attempt {row['attempts']} ({row['last_reason']})"
+        after = f" after {failed}" if row["attempts"] else ""
         return "due later", f"due at {_instant(row['due_at'])}{after}"
     if row["head_id"] is not None:
         return "behind", f"delivery {row['head_id']} of the same key goes first"
     if not row["relay_alive"]:
-        return (
-            "no relay",
-            f"no relay has been seen for {row['handler']} in the last minute; start `outbox relay`",
-        )
+        unseen = f"no relay has been seen for {row['handler']} in the last minute"
+        return "no relay", f"{unseen}; start `outbox relay`"
     return "due", "due now; a relay will claim it"
 
 

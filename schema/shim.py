@@ -8,6 +8,7 @@ from typing import Final
 import psycopg
 
 _SCRIPT: Final = Path(__file__).parent / "supabase_shim.sql"
+_NEEDED: Final = (Path(__file__).parent / "sql" / "shim_needed").with_suffix(".sql")
 # Two databases of one cluster create the same roles; within one database they take turns.
 _LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('schema.shim', 0))"
 
@@ -22,11 +23,7 @@ def apply(dsn: str) -> None:
 
 def needed(dsn: str) -> bool:
     """Whether the database at `dsn` lacks the roles or the functions that the migrations name."""
+    question = _NEEDED.read_text(encoding="utf-8")
     with psycopg.connect(dsn) as conn:
-        row = conn.execute(
-            # from the catalogue: a lookup by name fails where the schema may not be used
-            "select to_regrole('service_role') is null or not exists (select from pg_proc as p"
-            " join pg_namespace as n on n.oid = p.pronamespace"
-            " where n.nspname = 'auth' and p.proname = 'uid')"
-        ).fetchone()
+        row = conn.execute(question.encode()).fetchone()
     return row is None or bool(row[0])
