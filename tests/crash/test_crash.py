@@ -1,0 +1,214 @@
+"""A relay is killed in the middle of its work; what it left is finished, or told as unknown."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from outbox import Publication, publish_many
+from tests.crash.application import EFFECT_TABLE, Parcel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.conftest import Server
+
+ROOT = Path(__file__).parents[2]
+PARCELS = 200
+SEED = 20260301  # of the moments at which the process is killed
+AHEAD_SECONDS = 60  # each life of a relay is that far ahead of the one before: leases have run out
+
+
+@dataclass
+class Receiver:
+    """Somebody outside, on the loopback, who counts what arrives per handler and delivery."""
+
+    arrived: dict[str, Counter[int]] = field(
+        default_factory=lambda: {"call": Counter(), "push": Counter()}
+    )
+    total: int = 0
+    alarm_at: int = 0
+    alarm: asyncio.Event = field(default_factory=asyncio.Event)
+    answer_seconds: float = 0.002
+    port: int = 0
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Count the call when it has arrived; answer a moment later."""
+        try:
+            handler, delivery_id = (await reader.readline()).decode().split()
+            self.arrived[handler][int(delivery_id)] += 1
+            self.total += 1
+            if self.total >= self.alarm_at:
+                self.alarm.set()
+            answer = asyncio.Event()
+            asyncio.get_running_loop().call_later(self.answer_seconds, answer.set)
+            await answer.wait()
+            writer.write(b"taken\n")
+            await writer.drain()
+        except (ConnectionError, ValueError):
+            pass  # the caller was killed
+        finally:
+            writer.close()
+
+    async def at(self, total: int) -> None:
+        """Wait until so many calls have arrived in all."""
+        self.alarm_at = total
+        self.alarm.clear()
+        if self.total < total:
+            async with asyncio.timeout(60):
+                await self.alarm.wait()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Receiver]:
+        """Listen on a free port."""
+        server = await asyncio.start_server(self.take, "127.0.0.1", 0)
+        async with server:
+            self.port = server.sockets[0].getsockname()[1]
+            yield self
+
+
+@dataclass
+class World:
+    """A database, a receiver, and relays that come and go."""
+
+    dsn: str
+    conn: psycopg.Connection[tuple[Any, ...]]
+    receiver: Receiver
+    handlers: str = "write,call,push"
+    lives: int = 0
+
+    async def relay(self, mode: str) -> Process:
+        """Start the next life; it is at work when this returns."""
+        ahead = self.lives * AHEAD_SECONDS
+        self.lives += 1
+        arguments = [self.dsn, str(self.receiver.port), str(ahead), self.handlers, mode]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.crash.relay_process", *arguments,
+            cwd=ROOT, stdout=PIPE, stderr=DEVNULL,
+        )  # fmt: skip
+        assert process.stdout is not None
+        while (line := await process.stdout.readline()) and line != b"ready\n":
+            pass
+        return process
+
+    async def drained(self) -> int:
+        """Let one life work until nothing is due; its exit code."""
+        process = await self.relay("drain")
+        await process.communicate()
+        assert process.returncode is not None
+        return process.returncode
+
+    def rows(self, statement: Any, *params: object) -> list[tuple[Any, ...]]:
+        return self.conn.execute(statement, params).fetchall()
+
+    def publish(self, *parcels: Parcel) -> None:
+        with psycopg.connect(self.dsn) as conn:
+            conn.execute(
+                "insert into outbox.route (topic, handler)"
+                " select 'parcel.ready', unnest(%s::text[])",
+                (self.handlers.split(","),),
+            )
+            publish_many(conn, [Publication(message=parcel) for parcel in parcels])
+
+    def outcomes(self, handler: str) -> dict[int, str]:
+        """How each delivery of a handler ended: its last receipt."""
+        found = self.rows(
+            "select distinct on (delivery_id) delivery_id, outcome from outbox.receipt"
+            " where handler = %s order by delivery_id, id desc",
+            handler,
+        )
+        return {row[0]: row[1] for row in found}
+
+
+@pytest.fixture
+def dsn(server: Server) -> Iterator[str]:
+    with server.fresh(migrated=True) as dsn:
+        yield dsn
+
+
+@asynccontextmanager
+async def world_on(dsn: str, handlers: str = "write,call,push") -> AsyncIterator[World]:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(EFFECT_TABLE)
+        async with Receiver().listening() as receiver:
+            yield World(dsn, conn, receiver, handlers)
+
+
+async def test_killed_at_random_moments_everything_is_done_once_or_known_as_unknown(
+    dsn: str,
+) -> None:
+    random = Random(SEED)  # noqa: S311 - a seed, not a secret
+    async with world_on(dsn) as world:
+        world.publish(*(Parcel(number=number) for number in range(PARCELS)))
+        for _ in range(3):
+            relay = await world.relay("run")
+            await world.receiver.at(world.receiver.total + random.randint(5, 60))
+            relay.kill()
+            await relay.communicate()
+        left = world.rows("select count(*) from outbox.delivery")
+        code = await world.drained()
+
+        push, pushed = world.outcomes("push"), world.receiver.arrived["push"]
+        calls = world.receiver.arrived["call"]
+        assert code == 0
+        assert left[0][0] > PARCELS  # it was killed in the middle
+        assert world.rows("select count(*), count(distinct delivery_id) from effect") == [
+            (PARCELS, PARCELS)
+        ]
+        assert set(world.outcomes("write").values()) == {"done"}
+        assert set(world.outcomes("call").values()) == {"done"}
+        assert set(calls) == set(world.outcomes("call"))
+        assert len(push) == PARCELS
+        assert max(pushed.values()) == 1  # never repeated
+        assert {i for i, outcome in push.items() if outcome == "done"} <= set(pushed)
+        assert set(push.values()) <= {"done", "unknown"}
+        unknown = {i for i, outcome in push.items() if outcome == "unknown"}
+        assert unknown  # three kills in the middle of calls leave some
+        assert {row[0] for row in world.rows("select id from outbox.delivery")} == unknown
+        assert world.rows("select * from outbox.dead_letter") == []
+
+
+async def test_a_term_signal_drains_and_leaves_no_lease(dsn: str) -> None:
+    async with world_on(dsn) as world:
+        world.receiver.answer_seconds = 0.05
+        world.publish(*(Parcel(number=number) for number in range(PARCELS)))
+        relay = await world.relay("run")
+        await world.receiver.at(20)
+        relay.send_signal(signal.SIGTERM)
+        await relay.communicate()
+
+        assert relay.returncode == 0
+        assert world.rows("select * from outbox.delivery where lease_token is not null") == []
+        assert world.rows("select count(*) > 0 from outbox.delivery") == [(True,)]
+        assert {row[0] for row in world.rows("select outcome from outbox.receipt")} == {"done"}
+        assert world.rows("select * from outbox.relay") == []
+        assert sum(world.receiver.arrived["call"].values()) == len(world.outcomes("call"))
+
+
+@pytest.mark.parametrize("handler", ["write", "push"])
+async def test_a_deadly_message_ends_dead_and_its_neighbours_are_delivered(
+    handler: str, dsn: str
+) -> None:
+    """It kills in the call of `write`, and before any call, in `prepare`, of `push`."""
+    async with world_on(dsn, handler) as world:
+        parcels = [Parcel(number=number, deadly=number == 2) for number in range(5)]
+        world.publish(*parcels)
+        codes = [await world.drained()]
+        while codes[-1] == 9 and len(codes) < 8:
+            codes.append(await world.drained())
+
+        assert codes == [9, 9, 0]  # with its neighbours, then alone, then buried
+        assert world.rows("select reason from outbox.dead_letter") == [("poison",)]
+        assert Counter(world.outcomes(handler).values()) == {"done": 4, "dead": 1}
+        assert world.rows("select * from outbox.delivery") == []
