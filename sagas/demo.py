@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from sagas.wiring import Application
 
 FIRST_NIGHT: Final = datetime(2026, 3, 28, 0, 5, tzinfo=UTC)
-_SECRET: Final = "whsec_" + base64.b64encode(b"emulated-signing-secret-32-bytes").decode()
+SIGNING_SECRET: Final = "whsec_" + base64.b64encode(b"emulated-signing-secret-32-bytes").decode()
 _SCOPE: Final = "https://hlf.crm4.dynamics.com/.default"
 _SEED: Final = 7
 _TOLD_ONCE: Final = ("inbox_rows", "groups", "reminders", "delivered", "paused")
@@ -184,7 +184,7 @@ async def staged(
             FcmEmulator(public_key=key.public_key(), wall=clock.now)
         )
         portal = await stack.enter_async_context(
-            PortalEmulator(clock=clock, secrets=[SigningSecret.parse(_SECRET)])
+            PortalEmulator(clock=clock, secrets=[SigningSecret.parse(SIGNING_SECRET)])
         )
         account, _ = service_account(fcm.token_url, key=key)
         settings = ApplicationSettings(**emulated_settings(fcm, portal, json.dumps(account)))
@@ -203,7 +203,7 @@ def emulated_settings(fcm: FcmEmulator, portal: PortalEmulator, account: str) ->
         "hlf_portal_client_id": CLIENT_ID,
         "hlf_portal_client_secret": CLIENT_SECRET,
         "hlf_portal_scope": _SCOPE,
-        "hlf_portal_webhook_secrets": _SECRET,
+        "hlf_portal_webhook_secrets": SIGNING_SECRET,
     }
 
 
@@ -380,7 +380,7 @@ async def serve_emulators(fcm_port: int, portal_port: int) -> None:
     key = generate_key()
     async with (
         FcmEmulator(public_key=key.public_key(), port=fcm_port) as fcm,
-        PortalEmulator(secrets=[SigningSecret.parse(_SECRET)], port=portal_port) as portal,
+        PortalEmulator(secrets=[SigningSecret.parse(SIGNING_SECRET)], port=portal_port) as portal,
     ):
         account, _ = service_account(fcm.token_url, key=key)
         with tempfile.TemporaryDirectory(prefix="outbox-emulate-") as folder:
