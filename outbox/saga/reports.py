@@ -39,8 +39,8 @@ async def report_deliveries(conn: Conn, app: App, settled: Sequence[Settled], *,
         if kind is None or isinstance(one.message, UnreadableMessage):
             continue
         for saga in app.watchers(one.topic):
-            if kind not in saga.watches[one.topic]:
-                continue
+            if kind not in saga.watches[one.topic] or one.handler == saga.name:
+                continue  # that it took the message itself is no news to it
             report = DeliveryReport(
                 key=saga.correlate(one.message), topic_of=one.topic,
                 version_of=type(one.message).declaration.version, handler=one.handler,
