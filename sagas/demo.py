@@ -239,11 +239,15 @@ async def _night_with_an_outage(stage: Stage, story: Story) -> tuple[UUID, UUID]
         mentor, actor = chosen
         text = await queries_demo.alert_of_mentor(conn, mentor, SYNC_PENDING)
         alerts = await queries_demo.open_alerts(conn)
+        places = await queries_demo.paused_by_chapter(conn)
+    story.counts["paused_by_chapter"] = places
+    told = ", ".join(f"{place} {count}" for place, count in places.items())
+    story.tell(f"Paused mentors by chapter (a member of two is counted in both): {told}.")
     pending = sum(each["alerts"] for each in alerts if each["type"] == SYNC_PENDING)
     story.counts["alerts_during_outage"] = pending
     story.tell(
-        f"{pending} of them are on the portal; it did not take the change, so {pending} alerts "
-        f"opened on the coordinators' dashboard: “{text}”."
+        f"The portal did not take {pending} of these changes, so {pending} alerts opened on the "
+        f"coordinators' dashboard: “{text}”."
     )
     story.check(
         "pausing did not wait for the portal, and the failed sync opened alerts",

@@ -22,6 +22,12 @@ async def paused_with_coordinator(conn: AsyncConnection[Any]) -> tuple[UUID, UUI
     return None if row is None else (row[0], row[1])
 
 
+async def paused_by_chapter(conn: AsyncConnection[Any]) -> dict[str, int]:
+    """How many mentors are paused for a lapsed certificate, by organisation and chapter."""
+    cursor = await conn.execute(statement("paused_by_chapter"))
+    return {str(row[0]): int(row[1]) for row in await cursor.fetchall()}
+
+
 async def open_alerts(conn: AsyncConnection[Any]) -> list[dict[str, Any]]:
     """Unresolved alerts by type, text and severity, with their number."""
     async with conn.cursor(row_factory=dict_row) as cursor:
