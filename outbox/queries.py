@@ -123,7 +123,7 @@ class ClaimTerms:
         """The named parameters of a claim."""
         return {
             "handler": self.handler, "relay": self.relay, "token": self.token, "limit": self.limit,
-            "lease": self.lease, "now": self.now, **more,
+            "again_limit": (self.limit + 1) // 2, "lease": self.lease, "now": self.now, **more,
         }  # fmt: skip
 
 

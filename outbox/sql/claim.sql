@@ -1,10 +1,14 @@
 -- claim: lease up to `limit` due deliveries of one unordered handler to one relay.
--- index: delivery_ready_idx (handler, id) where due_at is null; delivery_due_idx (handler, due_at, id)
+-- index: delivery_ready_idx (handler, id) where due_at is null; delivery_due_idx (handler, due_at, id);
+--        delivery_pk (id); message_pk (id)
 -- why: rows due since their publication go in id order above the relay's low-water mark `after`, so that
 --      a claim does not walk over the dead rows at the head of the index; retries go by their due date,
 --      at most half of a claim, so that neither starves the other. What was taken and not settled is
 --      left to claim_lone: one message that kills its worker must not take its neighbours along.
 --      `keyless`: only what has no key, for a newest-only handler, where such a message stands for itself.
+--      The handler is a range and not an equality, so that only its own index gives the order: else the
+--      primary key is walked over the backlog of every other handler. Limits are plain parameters: an
+--      expression is taken for a tenth of the table, and whole primary keys are merged.
 with open as (
     select handler
     from outbox.destination
@@ -21,26 +25,31 @@ with open as (
         and d.unknown_at is null
         and (d.key is null or not %(keyless)s)
     order by d.due_at, d.id
-    limit (%(limit)s + 1) / 2
+    limit %(again_limit)s
     for update skip locked
 ), fresh as materialized (
     select d.id
     from outbox.delivery as d
-    where d.handler = (select handler from open)
+    where (d.handler, d.id) > ((select handler from open), %(after)s::bigint)
+        and d.handler <= (select handler from open)
         and d.due_at is null
-        and d.id > %(after)s
         and d.lease_token is null
         and d.unknown_at is null
         and (d.key is null or not %(keyless)s)
-    order by d.id
-    limit %(limit)s - (select count(*) from again)
+    order by d.handler, d.id
+    limit %(limit)s
     for update skip locked
+), picked as (
+    select id from again
+    union all
+    select id from fresh
+    limit %(limit)s
 ), leased as (
     update outbox.delivery as d
     set lease_token = %(token)s,
         lease_until = coalesce(%(now)s::timestamptz, now()) + %(lease)s::interval,
         leased_by = %(relay)s
-    from (select id from again union all select id from fresh) as picked
+    from picked
     where d.id = picked.id
     returning d.*
 )

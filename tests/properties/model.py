@@ -81,11 +81,8 @@ class ModelOutbox:
         free = {i for i in self._of(handler) if self._is_free(i)}
         if order == "keyed":
             free = {i for i in free if self._is_head(i)}
-            expected = min(limit, len(free))
-        else:
-            expected = self._bounded(free, limit)
         assert {(handler, message) for message in taken} <= free
-        assert len(taken) == expected
+        assert len(taken) == self._bounded(free, limit)
         self._lease(handler, taken)
 
     def claim_alone(self, handler: str, taken: dict[int, tuple[int, str]]) -> None:
