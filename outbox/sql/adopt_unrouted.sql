@@ -1,5 +1,5 @@
 -- adopt_unrouted: make the deliveries of parked messages whose topic has a route by now.
--- index: unrouted_topic_idx (topic, message_id)
+-- index: unrouted_pk (message_id); route_pk (topic, handler)
 -- why: bounded, so that a long park does not make a long transaction.
 with adopted as (
     delete from outbox.unrouted as u
