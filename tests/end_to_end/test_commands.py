@@ -1,0 +1,454 @@
+"""Every command in a process of its own, on a real database: what it says and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+import outbox.migrations
+import schema.shim
+from handlers.emulators.fcm import FcmEmulator, service_account
+from handlers.emulators.portal import PortalEmulator
+from handlers.emulators.portal_faults import Route
+from handlers.portal import SigningSecret
+from sagas.demo import SIGNING_SECRET, emulated_settings
+from tests.end_to_end.cli import Terminal
+from tests.end_to_end.scene import key
+from tests.sagas.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+    from uuid import UUID
+
+    from sagas.run import Organisation
+    from tests.conftest import Server
+
+NOWHERE = "postgresql://operator:hunter2@127.0.0.1:1/nowhere"
+BARE = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+
+@dataclass
+class Desk:
+    """An operator's desk: a terminal, the database behind it, and the world outside."""
+
+    terminal: Terminal
+    world: World
+    fcm: FcmEmulator
+    portal: PortalEmulator
+    organisation: Organisation
+
+    async def run(self, *args: object, **env: str | None) -> Any:
+        """Run a command."""
+        return await self.terminal.run(*args, **env)
+
+    async def json(self, *args: object, code: int = 0) -> Any:
+        """Run a command with `--json`; its one document."""
+        ran = await self.terminal.run(*args, "--json")
+        assert ran.code == code, ran.err
+        return ran.document()
+
+    async def mentor(self, days: int) -> tuple[UUID, UUID]:
+        """A mentor of a chapter of his own, with a coordinator."""
+        chapter = await self.world.chapter(self.organisation, f"chapter {uuid4()}")
+        mentor = await self.world.mentor(self.organisation, chapter, days=days)
+        return mentor, await self.world.coordinator(self.organisation, chapter)
+
+    async def waiting(self, mentor: UUID) -> tuple[int, bool]:
+        """A mentor's portal delivery, and whether it is due already."""
+        (row,) = await self.world.rows(
+            "select id, due_at is null or due_at <= now() as due from outbox.delivery"
+            " where handler = 'portal' and key = %s",
+            f"mentor:{mentor}",
+        )
+        return row["id"], row["due"]
+
+    async def audited(self) -> tuple[str, str, str]:
+        """Action, role and outcome of the newest audit row."""
+        (row,) = await self.world.rows(
+            "select action, actor_role, after ->> 'outcome' as outcome from audit_log"
+            " order by id desc limit 1"
+        )
+        return row["action"], row["actor_role"], row["outcome"]
+
+
+@asynccontextmanager
+async def desk_on(dsn: str, folder: Path) -> AsyncIterator[Desk]:
+    """A desk on a migrated database, in real time."""
+    async with (
+        FcmEmulator(public_key=key().public_key()) as fcm,
+        PortalEmulator(secrets=[SigningSecret.parse(SIGNING_SECRET)]) as portal,
+        World.on(dsn) as world,
+    ):
+        account, _ = service_account(fcm.token_url, key=key())
+        given = emulated_settings(fcm, portal, json.dumps(account))
+        env = {**BARE, "DATABASE_URL": dsn} | {
+            name.upper(): str(value) for name, value in given.items()
+        }
+        await world.at(datetime.now(UTC))
+        organisation = await world.organisation()
+        yield Desk(Terminal(folder, env), world, fcm, portal, organisation)
+
+
+@pytest_asyncio.fixture
+async def desk(database: str, tmp_path: Path) -> AsyncIterator[Desk]:
+    """A desk of its own for each test."""
+    async with desk_on(database, tmp_path) as desk:
+        yield desk
+
+
+async def test_migrate_goes_up_and_down_and_up_again(empty_database: str, tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, {**BARE, "DATABASE_URL": empty_database})
+    up = await terminal.start("migrate")
+    again = await terminal.run("migrate")
+    assert up.code == again.code == 0
+    assert up.out == again.out
+    assert [line.partition(":")[0] for line in up.out.splitlines()] == [
+        "outbox.revision", "app.outbox_application_version"
+    ]  # fmt: skip
+    assert (await terminal.run("status", "--json")).code == 0
+
+    down = await terminal.run("migrate", "--down", "base")
+    assert down.code == 0
+    assert all(line.endswith(": at nothing") for line in down.out.splitlines())
+    assert "run `outbox migrate`" in (await terminal.run("status")).complaint()
+    assert (await terminal.run("migrate")).code == 0
+    unknown = await terminal.run("migrate", "--down", "9999")
+    assert (unknown.code, "9999" in unknown.complaint()) == (2, True)
+
+
+async def test_migrate_prints_the_sql_that_it_would_run(
+    empty_database: str, tmp_path: Path
+) -> None:
+    """Printed without a database; run by hand on one, it leaves what `migrate` leaves."""
+    terminal = Terminal(tmp_path, BARE)
+    ran = await terminal.run("migrate", "--sql")
+    assert ran.code == 0
+
+    schema.shim.apply(empty_database)
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        conn.execute(ran.out.encode())
+    assert (await terminal.run("sweep", DATABASE_URL=empty_database)).code == 0
+    down = await terminal.run("migrate", "--down", "base", DATABASE_URL=empty_database)
+    assert down.code == 0
+
+
+async def test_the_night_from_the_command_line(desk: Desk) -> None:
+    """RES-4, OPS-2: one document, then the same night again with nothing to do."""
+    for days in (30, 7, -1):
+        await desk.mentor(days)
+
+    first = await desk.json("nightly")
+    again = await desk.json("nightly")
+
+    assert first["outcome"] == again["outcome"] == "completed"
+    assert first["credentials"] == {
+        "fcm": "accepted", "portal": "accepted", "portal_read": "accepted"
+    }  # fmt: skip
+    assert first["sweep"]["paused"] == 1
+    assert (first["total"]["created"], again["total"]["created"]) == (5, 0)
+    assert first["pushes"] == {"successCount": 6, "failureCount": 0, "skippedCount": 0}
+    assert len(desk.fcm.deliveries) == 6
+    swept = await desk.json("sweep")
+    assert (swept["paused"], swept["failures"]) == (0, {})
+    told = await desk.run("nightly", "--as-of", "2030-01-01T00:05:00+01:00")
+    assert told.code == 0
+    assert told.out.startswith("nightly completed\n")
+
+
+async def test_two_nights_at_once_in_two_processes(desk: Desk) -> None:
+    """T0.9: the second process ends cleanly, and nobody is pushed twice."""
+    import asyncio  # noqa: PLC0415 - the one place that runs two
+
+    for _ in range(5):
+        await desk.mentor(7)
+    desk.fcm.latency_seconds = 0.1
+
+    ran = await asyncio.gather(*(desk.run("nightly", "--json") for _ in range(2)))
+
+    assert [each.code for each in ran] == [0, 0]
+    outcomes = sorted(each.document()["outcome"] for each in ran)
+    assert outcomes in (["already_running", "completed"], ["completed", "completed"])
+    pushed = [(push.tag, push.address) for push in desk.fcm.deliveries]
+    assert len(set(pushed)) == len(pushed) == 10
+
+
+async def test_retry_asks_for_rights_acts_and_is_audited(desk: Desk) -> None:
+    """SYN-8, AUD-1, VIS-2: a coordinator of another chapter changes nothing, and is on record."""
+    mentor, coordinator = await desk.mentor(-1)
+    _, stranger = await desk.mentor(100)
+    desk.portal.outage(status=503)
+    assert (await desk.run("nightly")).code == 0
+    delivery, due = await desk.waiting(mentor)
+    assert not due
+
+    for form in (("--mentor", mentor), ("--delivery", delivery), ("--all-dead",)):
+        refused = await desk.run("retry", *form, "--actor", stranger)
+        assert (refused.code, "is not allowed" in refused.complaint()) == (1, True)
+        assert (await desk.audited())[1:] == ("none", "refused")
+    assert await desk.waiting(mentor) == (delivery, False)
+
+    dry = await desk.json("retry", "--delivery", delivery, "--actor", coordinator, "--dry-run")
+    assert dry == {"made_due": 1, "redriven": 0, "dry_run": True}
+    assert await desk.audited() == ("delivery.retry", "coordinator", "dry_run")
+    assert await desk.waiting(mentor) == (delivery, False)
+
+    done = await desk.run("retry", "--delivery", delivery, "--actor", coordinator)
+    assert (done.code, done.out) == (0, "1 waiting made due, 0 dead redriven\n")
+    assert await desk.audited() == ("delivery.retry", "coordinator", "done")
+    assert await desk.waiting(mentor) == (delivery, True)
+    clicked = [
+        await desk.json("retry", "--mentor", mentor, "--actor", coordinator) for _ in range(2)
+    ]
+    assert [each["repeated"] for each in clicked] == [False, True]
+
+
+async def test_dead_letters_rise_again(desk: Desk) -> None:
+    """`retry --all-dead` is for administrators; `explain` tells each state on the way."""
+    mentor, coordinator = await desk.mentor(-1)
+    boss = await desk.world.coordinator(desk.organisation, role="org_admin")
+    desk.portal.deny(mentor)
+    await desk.json("nightly")
+    dead = await desk.world.value("select delivery_id from outbox.dead_letter")
+    told = await desk.json("explain", dead)
+    assert told["state"] == "dead"
+    assert "(unknown_mentor)" in told["reason"]
+
+    refused = await desk.run("retry", "--all-dead", "--actor", coordinator)
+    assert refused.code == 1
+    counted = await desk.json("retry", "--all-dead", "--actor", boss, "--dry-run")
+    assert counted == {"made_due": 0, "redriven": 1, "dry_run": True}
+    desk.portal.admit(mentor)
+    risen = await desk.json("retry", "--all-dead", "--actor", boss)
+    assert risen == {"made_due": 0, "redriven": 1, "dry_run": False}
+    waits = await desk.json("explain", dead)
+    assert (waits["state"], waits["delivery_id"]) == ("no relay", dead)
+
+    drained = await desk.run("relay", "--drain")
+    assert drained.code == 0
+    assert "deliveries tried; nothing is due" in drained.err
+    assert (await desk.json("explain", dead))["state"] == "done"
+    row = desk.portal.row(mentor)
+    assert row is not None
+    assert row.stored.visible is False
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "complaint"),
+    [
+        (("retry", "--actor", uuid4()), 2, "give one of --delivery ID, --mentor ID or --all-dead"),
+        (("retry", "--actor", uuid4(), "--delivery", 1, "--all-dead"), 2, "give one of"),
+        (("retry", "--actor", uuid4(), "--mentor", uuid4(), "--dry-run"), 2, "--dry-run goes with"),
+        (("retry", "--actor", uuid4(), "--mentor", uuid4()), 1, "there is no mentor"),
+        (("retry", "--actor", uuid4(), "--delivery", 4711), 1, "delivery 4711 neither waits"),
+        (("force-sync", uuid4(), "--actor", uuid4()), 1, "there is no mentor"),
+        (("explain", 4711), 1, "there is no delivery 4711"),
+        (("saga", "show", 4711), 1, "there is no saga 4711"),
+        (("pause", "nobody", "--why", "x", "--actor", "me"), 2, "there is no handler 'nobody'"),
+        (("relay", "--only", "nobody,fcm"), 2, "no handler nobody; there are alerts, fcm"),
+        (("relay", "--transport", "pigeon"), 2, "'pigeon' is not available"),
+        (("reconcile", "--organisation", "XYZ"), 2, "no organisation has the code 'XYZ'"),
+        (("nightly", "--as-of", "2026-03-02T00:05:00"), 2, "has no zone"),
+        (("nightly", "--as-of", "yesterday"), 2, "is no instant"),
+    ],
+    ids=lambda value: None if not isinstance(value, tuple) else " ".join(map(str, value))[:24],
+)
+async def test_what_cannot_be_done_is_told_in_one_line(
+    migrated: Terminal, args: tuple[object, ...], code: int, complaint: str
+) -> None:
+    ran = await migrated.run(*args)
+    assert (ran.code, complaint in ran.complaint()) == (code, True), ran
+
+
+@pytest.fixture(scope="module")
+def migrated(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A terminal on a migrated database that nobody changes."""
+    with server.fresh(migrated=True) as dsn:
+        yield Terminal(tmp_path_factory.mktemp("terminal"), {**BARE, "DATABASE_URL": dsn})
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "complaint"),
+    [
+        (NOWHERE, 1, "cannot reach the database at 127.0.0.1:1/nowhere: nothing listens there"),
+        (None, 2, "DATABASE_URL is not set"),
+        ("", 2, "DATABASE_URL is not set"),
+        ("mysql://operator:hunter2@localhost/x", 2, "its scheme is 'mysql'"),
+        ("operator:hunter2@localhost/x", 2, "must look like postgresql://"),
+    ],
+    ids=["closed port", "missing", "empty", "scheme", "no scheme"],
+)
+async def test_a_database_that_cannot_be_used_is_told_by_every_command(
+    tmp_path: Path, url: str | None, code: int, complaint: str
+) -> None:
+    """P12: one line, the right exit code, and no password in it."""
+    terminal = Terminal(tmp_path, BARE)
+    person = uuid4()
+    for command in (
+        ("status", "--json"),
+        ("nightly", "--json"),
+        ("relay", "--drain"),
+        ("retry", "--mentor", person, "--actor", person),
+        ("health",),
+        ("migrate",),
+        ("reconcile",),
+    ):
+        ran = await terminal.run(*command, DATABASE_URL=url)
+        assert (ran.code, complaint in ran.complaint()) == (code, True), (command, ran)
+        assert "hunter2" not in ran.err
+
+
+async def test_a_database_not_migrated_or_half_migrated(
+    empty_database: str, tmp_path: Path
+) -> None:
+    """Neither the engine's tables nor the application's may be missing unsaid."""
+    terminal = Terminal(tmp_path, {**BARE, "DATABASE_URL": empty_database})
+    commands = (("nightly", "--json"), ("relay", "--drain"), ("status",), ("sweep",))
+    for command in commands:
+        ran = await terminal.run(*command)
+        assert (ran.code, "run `outbox migrate`" in ran.complaint()) == (1, True), (command, ran)
+
+    outbox.migrations.upgrade(empty_database)
+    for command in (("nightly", "--json"), ("sweep",), ("reconcile",)):
+        ran = await terminal.run(*command)
+        assert (ran.code, "run `outbox migrate`" in ran.complaint()) == (1, True), (command, ran)
+
+
+async def test_a_role_or_password_that_is_wrong(database: str, tmp_path: Path) -> None:
+    """The server's refusal is told without the password."""
+    url = database.replace("postgres@", "nobody:hunter2@").replace("postgres:", "nobody:")
+    ran = await Terminal(tmp_path, BARE).run("status", DATABASE_URL=url)
+    assert ran.code == 1
+    assert "cannot reach the database" in ran.complaint()
+    assert "hunter2" not in ran.err
+
+
+async def test_force_sync(desk: Desk) -> None:
+    """SYN-9: a new version of the same state, also when nothing is pending."""
+    mentor, coordinator = await desk.mentor(100)
+    _, stranger = await desk.mentor(100)
+    refused = await desk.run("force-sync", mentor, "--actor", stranger)
+    assert refused.code == 1
+    assert await desk.audited() == ("sync.force", "none", "refused")
+    assert desk.portal.log == []
+
+    forced = await desk.json("force-sync", mentor, "--actor", coordinator)
+    assert forced == {"mentor_id": str(mentor), "version": 1, "repeated": False}
+    assert (await desk.run("relay", "--drain", "--only", "portal,visibility,alerts")).code == 0
+    row = desk.portal.row(mentor)
+    assert row is not None
+    assert (row.stored.version, row.stored.visible) == (1, True)
+
+
+async def test_reconcile_ends_with_what_it_found(desk: Desk) -> None:
+    """RCN: 3 drift, 0 none, 4 incomplete; the same report as table, JSON and CSV."""
+    mentor, _ = await desk.mentor(100)
+    (missing,) = await desk.json("reconcile", "--dry-run", code=3)
+    assert missing["totals"] == {"missing": 1}
+    assert (missing["repaired"], missing["items"][0]["action"]) == (0, "planned_resend")
+
+    as_csv = await desk.run("reconcile", "--dry-run", "--format", "csv")
+    assert as_csv.code == 3
+    (row,) = csv.DictReader(io.StringIO(as_csv.out))
+    assert (row["mentor_id"], row["verdict"]) == (str(mentor), "missing")
+    repaired = await desk.run("reconcile")
+    assert (repaired.code, str(mentor) in repaired.out) == (3, True)
+    assert "1 re-sent" in repaired.out
+    assert (await desk.run("relay", "--drain")).code == 0
+
+    (equal,) = await desk.json("reconcile", "--organisation", "HLF")
+    assert (equal["totals"], equal["complete"]) == ({"in_sync": 1}, True)
+    desk.portal.script(status=503, times=None, routes=(Route.LIST,))
+    (broken,) = await desk.json("reconcile", code=4)
+    assert broken["complete"] is False
+    assert broken["repaired"] == 0
+
+
+async def test_health_tells_rejected_credentials(desk: Desk) -> None:
+    """CRD-1, CRD-4: exit 1 with the reason; exit 0 once they are accepted again."""
+    fine = await desk.json("health")
+    assert fine["ok"] is True
+    assert {check["handler"] for check in fine["checks"]} == {"fcm", "portal", "portal_read"}
+
+    desk.portal.reject_credentials()
+    desk.fcm.tokens.reject = True
+    bad = await desk.json("health", code=1)
+    assert bad["ok"] is False
+    assert {check["outcome"] for check in bad["checks"]} == {"rejected"}
+    told = await desk.run("health")
+    assert (told.code, "fcm: rejected" in told.out) == (1, True)
+    assert "emulated-client-secret" not in told.out + told.err
+    status = await desk.json("status")
+    states = {row["handler"]: row["destination"] for row in status["handlers"]}
+    assert states["portal"].startswith("credentials rejected")
+
+    desk.portal.heal()
+    desk.fcm.tokens.reject = False
+    assert (await desk.json("health"))["ok"] is True
+
+
+async def test_pause_explain_and_resume(desk: Desk) -> None:
+    """P11: what is stuck is explained in one command."""
+    mentor, coordinator = await desk.mentor(100)
+    why = ("--why", "the portal moves house", "--actor", "operator")
+    paused = await desk.run("pause", "portal", *why)
+    assert paused.out == "portal is paused\n", paused
+    await desk.json("force-sync", mentor, "--actor", coordinator)
+    await desk.run("relay", "--drain")
+    delivery, _ = await desk.waiting(mentor)
+    told = await desk.run("explain", delivery)
+    assert told.code == 0
+    assert "paused by operator: the portal moves house" in told.out
+    status = await desk.json("status")
+    (portal,) = [row for row in status["handlers"] if row["handler"] == "portal"]
+    assert (portal["pending"], portal["dead"]) == (1, 0)
+    assert set(status) == {"handlers", "relays", "unrouted"}
+
+    (saga,) = await desk.json("saga", "list", "--name", "visibility")
+    assert (saga["key"], saga["ended_at"]) == (f"mentor:{mentor}", None)
+    shown = await desk.json("saga", "show", saga["id"])
+    assert [step["topic"] for step in shown["timeline"]] == ["visibility.changed"]
+    assert shown["state"]["version"] == 1
+    assert (await desk.run("saga", "list")).code == 0
+
+    assert (await desk.run("resume", "portal", "--actor", "operator")).out == "portal is resumed\n"
+    await desk.run("relay", "--drain")
+    assert (await desk.json("explain", delivery))["state"] == "done"
+    told = await desk.run("saga", "show", saga["id"])
+    assert "report:visibility.changed:done: confirmed" in told.out
+
+
+async def test_the_settings_shown_hold_no_secret(desk: Desk) -> None:
+    """P12, SEC-4: of a secret one learns whether it is set."""
+    ran = await desk.run("config")
+    assert ran.code == 0
+    assert "DATABASE_URL = set" in ran.out
+    assert "HLF_PORTAL_CLIENT_SECRET = set" in ran.out
+    for name in (
+        "DATABASE_URL", "FCM_SERVICE_ACCOUNT_JSON", "HLF_PORTAL_CLIENT_SECRET",
+        "HLF_PORTAL_WEBHOOK_SECRETS",
+    ):  # fmt: skip
+        assert desk.terminal.env[name] not in ran.out
+    assert desk.portal.base_url in ran.out
+
+
+async def test_settings_that_cannot_be_read_are_named_and_not_shown(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, BARE)
+    for name, value in (
+        ("HLF_PORTAL_WEBHOOK_SECRETS", "whsec_hunter2"),
+        ("PORTAL_AUTH_MODE", "hunter2"),
+        ("FCM_RETRY_FLOOR_SECONDS", "hunter2"),
+    ):
+        ran = await terminal.run("config", **{name: value})
+        assert (ran.code, name in ran.complaint()) == (2, True), ran
+        assert "hunter2" not in ran.err
