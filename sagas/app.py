@@ -6,7 +6,7 @@ The one module of this package that knows the handlers' insides.
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -37,7 +37,7 @@ from handlers.portal import (
 from handlers.settings import ApplicationSettings
 from handlers.token_provider import TokenProvider
 from outbox.clock import SystemClock
-from outbox.errors import CredentialsRejected
+from outbox.errors import CredentialsRejected, SchemaError
 from outbox.settings import load_settings
 from sagas.commands import commands
 from sagas.reconcile import Listing
@@ -46,7 +46,7 @@ from sagas.visibility import VISIBILITY
 from sagas.wiring import Application
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     import httpx
 
@@ -72,7 +72,8 @@ class History:
 
     def downgrade(self, dsn: str, revision: str) -> None:
         """Take the application's tables down to `revision`."""
-        schema.migrations.downgrade(dsn, revision)
+        with newer_schema_told():
+            schema.migrations.downgrade(dsn, revision)
 
     def current(self, dsn: str) -> str | None:
         """The revision the database is at."""
@@ -85,6 +86,15 @@ class History:
     def known(self) -> list[str]:
         """Every revision this code knows, the newest first."""
         return schema.migrations.known()
+
+
+@contextmanager
+def newer_schema_told() -> Iterator[None]:
+    """Turn the floor's refusal into one the command line tells."""
+    try:
+        yield
+    except schema.migrations.SchemaNewerThanCode as error:
+        raise SchemaError(str(error)) from error
 
 
 class NotConfigured:

@@ -93,9 +93,10 @@ def nightly_command(
     as_json: AsJson = False,
 ) -> None:
     """Check credentials, pause the lapsed, sync, remind, push, check. Safe to run again."""
+    instant = _instant(as_of)
     app, dsn = application(context), settings().required_database_url()
     with progress_shown("nightly") as progress:
-        report = asyncio.run(nightly(_checked_wiring(app, dsn, progress), as_of=_instant(as_of)))
+        report = asyncio.run(nightly(_checked_wiring(app, dsn, progress), as_of=instant))
     if as_json:
         print_json(report.as_json())
     else:
