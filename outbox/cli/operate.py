@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from outbox import redrive
+from outbox import queries, redrive
 from outbox.cli.frame import (
     FAILED,
     AsJson,
@@ -85,8 +85,6 @@ async def _reach(dsn: str) -> None:
 
 
 async def _register(dsn: str, app: App) -> None:
-    from outbox import queries  # noqa: PLC0415 - beside its only use here
-
     async with await connect(dsn) as conn:
         await queries.register(conn, list(app.handlers), list(app.routes()))
 
@@ -209,14 +207,18 @@ def resume(
 def _set_paused(
     context: typer.Context, handler: str, actor: str, why: str, *, paused: bool
 ) -> None:
+    app = current_app(context)
+
     async def act() -> bool:
         async with open_connection() as conn:
+            if handler in app.handlers:  # also one that no relay has run yet
+                await queries.register(conn, list(app.handlers), list(app.routes()))
             return await redrive.set_paused(
                 conn, handler=handler, paused=paused, actor=actor, why=why
             )
 
     if not asyncio.run(act()):
-        known = ", ".join(sorted(current_app(context).handlers))
+        known = ", ".join(sorted(app.handlers)) or "none"
         raise ConfigurationError(f"there is no handler {handler!r}; there are {known}")
     typer.echo(f"{handler} is {'paused' if paused else 'resumed'}")
 
