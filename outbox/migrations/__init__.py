@@ -31,7 +31,7 @@ def execute_file(name: str, folder: Path = HERE / "sql") -> None:
     """Run one reviewed SQL file inside the current revision."""
     script = (folder / name).read_text(encoding="utf-8")
     if op.get_context().as_sql:
-        op.execute(text(script.replace(":", "\\:")))
+        op.get_context().impl.static_output(script)  # as it is: `%` and `:` mean nothing here
         return
     # the driver takes several statements when there are no parameters
     with closing(op.get_bind().connection.cursor()) as cursor:
@@ -99,7 +99,7 @@ class History:
         config = self._config()
         config.output_buffer = buffer = io.StringIO()
         command.upgrade(config, revision, sql=True)
-        return buffer.getvalue()
+        return f"create schema if not exists {self.version_table_schema};\n\n{buffer.getvalue()}"
 
     def _current(self, connection: Connection) -> str | None:
         context = MigrationContext.configure(

@@ -90,7 +90,8 @@ def sql(revision: str = "head") -> str:
     config = _config()
     config.output_buffer = buffer = io.StringIO()
     command.upgrade(config, revision, sql=True)
-    return buffer.getvalue()
+    made = f"create schema {VERSION_SCHEMA};\ncomment on schema {VERSION_SCHEMA} is '{_OURS}';\n\n"
+    return made + buffer.getvalue()
 
 
 def _config(connection: Connection | None = None) -> Config:
