@@ -52,11 +52,11 @@ async def retry_delivery(
         found = await queries_access.concerned_by_delivery(conn, delivery_id)
         if found is None:
             raise UnknownDelivery(delivery_id)
-        key, waiting = found
+        key, waiting, dead = found
         mentor_id = _mentor_of(key)
         role = await _role(conn, actor_id, mentor_id)
         if role is not None:
-            done = Redriven(int(waiting), int(not waiting), dry_run)
+            done = Redriven(waiting, dead, dry_run)
             if not dry_run:
                 done = await _carry_out(conn, delivery_id, actor_id, now)
             await _record(conn, "delivery.retry", actor_id, role, now, done, mentor_id, delivery_id)

@@ -104,11 +104,11 @@ async def widest_role(conn: AsyncConnection[Any], actor_id: UUID) -> str | None:
 
 async def concerned_by_delivery(
     conn: AsyncConnection[Any], delivery_id: int
-) -> tuple[str | None, bool] | None:
-    """A delivery's message key, and whether it waits (else it is dead); None: it is neither."""
+) -> tuple[str | None, int, int] | None:
+    """A delivery's message key, whether a retry finds it waiting, or dead; None: it is settled."""
     cursor = await conn.execute(statement("concerned_by_delivery"), {"delivery_id": delivery_id})
     row = await cursor.fetchone()
-    return None if row is None else (row[0], bool(row[1]))
+    return None if row is None else (row[0], int(row[1]), int(row[2]))
 
 
 async def insert_credential_check(  # noqa: PLR0913 - the columns of one row

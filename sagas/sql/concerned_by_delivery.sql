@@ -1,10 +1,15 @@
--- concerned_by_delivery: whom a delivery concerns, waiting or dead.
+-- concerned_by_delivery: whom a delivery concerns, and what a retry of it would do.
 -- index: delivery_pk (id); dead_letter_pk (delivery_id)
--- why: rights follow the mentor its key names; a key that names none leaves it to administrators.
-select m.key, d.waiting
+-- why: rights follow the mentor its key names; a key that names none leaves it to administrators. What
+--      is being tried right now is left alone.
+select m.key, d.waiting, d.dead
 from (
-    select message_id, true as waiting from outbox.delivery where id = %(delivery_id)s
+    select message_id, (lease_token is null or unknown_at is not null)::integer as waiting, 0 as dead
+    from outbox.delivery
+    where id = %(delivery_id)s
     union all
-    select message_id, false as waiting from outbox.dead_letter where delivery_id = %(delivery_id)s
+    select message_id, 0 as waiting, 1 as dead
+    from outbox.dead_letter
+    where delivery_id = %(delivery_id)s
 ) as d
 inner join outbox.message as m on m.id = d.message_id

@@ -49,7 +49,7 @@ async def events(world: World, organisation: Organisation, name: str) -> list[An
 
 
 async def test_four_tiers_fire_once_and_the_same_batch_again_creates_nothing(world: World) -> None:
-    """The worked example, T2.4, T2.5, T2.6, T0.7: exact counts, then none."""
+    """The worked example, T2.2, T2.4, T2.5, T2.6, T0.7: exact counts, then none."""
     organisation = await world.organisation()
     await five(world, organisation)
 
@@ -156,7 +156,7 @@ async def test_small_pages_find_the_same(world: World) -> None:
 
 
 async def test_the_escalation_of_a_coordinator_over_the_nights(world: World) -> None:
-    """T1.1 to T1.4 and the worked next night: 30, silence, 14, 7, lapsed; each tier once."""
+    """T1.1, T1.2, T1.3, T1.4, the worked next night: 30, silence, 14, 7, lapsed; each once."""
     organisation = await world.organisation()
     chapter = await world.chapter(organisation)
     await world.coordinator(organisation, chapter)
@@ -542,7 +542,7 @@ async def test_a_run_costs_the_same_number_of_statements_for_2_and_for_40(world:
 
 
 async def test_the_pre_check_uses_the_named_index(world: World) -> None:
-    """DED-4, PRF-3: the deployment check by EXPLAIN, on a table with rows."""
+    """T2.9, DED-4, PRF-3: the deployment check by EXPLAIN, on a table with rows."""
     organisation = await world.organisation()
     mentor = await world.mentor(organisation)
     await world.conn.execute(

@@ -38,7 +38,7 @@ FOUR = Policy(Audience.COORDINATOR, (60, 30, 14, 7))
 def test_the_worked_table_of_tiers(
     days: int, mentor: str | None, coordinator: str | None, four: str | None
 ) -> None:
-    """TIER-4, for the defaults and for the list that adds a coordinator's 60-day notice."""
+    """T2.1, TIER-4, for the defaults and for the list that adds a coordinator's 60-day notice."""
     for policy, expected in ((MENTOR, mentor), (COORDINATOR, coordinator), (FOUR, four)):
         tier = tier_of(days, policy)
         assert (tier.label if tier else None) == expected
