@@ -78,8 +78,9 @@ def publish(  # noqa: PLR0913 - the fixed surface
 
     `key` orders deliveries of handlers that ask for it; `sequence` is a version counted under the
     lock of the row the key stands for. `dedup_key` publishes once per topic within the class's
-    window. `due_at` (aware) delays it; a higher `priority` (-100..100) goes first where a handler
-    is behind. Raises a `PublishError` before any SQL, leaving the caller's transaction as it was.
+    window. `due_at` (aware) delays it; `priority` (-100..100) is kept with the delivery, and claims
+    do not look at it yet. Raises a `PublishError` before any SQL, leaving the caller's transaction
+    as it was.
     """
     publication = Publication(
         message=message,
