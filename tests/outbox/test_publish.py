@@ -237,10 +237,11 @@ async def _published_while(
     )
     with psycopg.connect(dsn, autocommit=True) as observer:
         seen = "select wait_event_type = 'Lock' from pg_stat_activity where pid = %s"
-        while observer.execute(  # noqa: ASYNC110 - the server tells
-            seen, (waiter.info.backend_pid,)
-        ).fetchone() != (True,):
-            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            while observer.execute(  # noqa: ASYNC110 - the server tells
+                seen, (waiter.info.backend_pid,)
+            ).fetchone() != (True,):
+                await asyncio.sleep(0)
     winner.commit() if commit else winner.rollback()
     return await waiting
 
