@@ -114,12 +114,16 @@ class Consumer:
         known = isinstance(error, (AttemptError, *self.handler.retry.permanent))
         if self.handler.effect is Effect.AMBIGUOUS and not known:
             return Unknown(type(error).__name__)  # nobody can say how far the call had come
+        if isinstance(error, OutcomeUnknown) and self.handler.effect is not Effect.AMBIGUOUS:
+            error = TransientFailure(error.reason)  # what tolerates a repeat is simply repeated
         return after_failure(
             error, attempt=attempt.number, age=self.clock.now() - attempt.published_at,
             policy=self.handler.retry, jitter=self.random.random(),
         )  # fmt: skip
 
     def _checked(self, outcome: Outcome, attempt: Attempt) -> Outcome:
+        if isinstance(outcome, Unknown) and self.handler.effect is not Effect.AMBIGUOUS:
+            outcome = Retry(reason=outcome.reason)  # as above: only AMBIGUOUS has unknowns to keep
         match outcome:
             case Retry(after=after, reason=reason, spent=True):
                 return again(

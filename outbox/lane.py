@@ -73,7 +73,12 @@ class ProcessGate:
         async with self._changed:
             await self._changed.wait_for(lambda: not self._alone)
             self._alone = True
-            await self._changed.wait_for(lambda: self._shared == 0)
+            try:
+                await self._changed.wait_for(lambda: self._shared == 0)
+            except BaseException:  # cancelled while waiting: nobody may be kept out for it
+                self._alone = False
+                self._changed.notify_all()
+                raise
 
     async def leave_alone(self) -> None:
         """Let the others go on."""

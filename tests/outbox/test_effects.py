@@ -218,6 +218,23 @@ async def test_an_idempotent_call_that_answers_busy_is_made_again_on_time(opened
     assert [attempt.number for attempt in receiver.attempts] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("answer", [Unknown("lost"), OutcomeUnknown("lost")])
+async def test_what_tolerates_a_repeat_is_never_unknown(
+    answer: Outcome | Exception, opened: Opened
+) -> None:
+    """Held for a human is only what must not be repeated; an idempotent call simply is."""
+    receiver = Receiver([answer])
+    box = await opened(mailer(receiver))
+    await box.publish(ORDER)
+    await box.drain()
+    box.advance(10 * SECOND)
+    await box.drain()
+
+    census = await box.census()
+    assert (census.done, census.unknown) == (1, 0)
+    assert receiver.arrived == {1: 2}
+
+
 async def test_attempts_end_in_a_dead_letter_that_can_be_redriven(opened: Opened) -> None:
     receiver = Receiver([TransientFailure("busy")] * 4)
     box = await opened(mailer(receiver))
