@@ -231,7 +231,9 @@ async def reconcile_all(
         await conn.commit()
         chosen = [one for one in organisations if code in (None, one.code)]
         if not chosen:
-            known = ", ".join(sorted(one.code for one in organisations)) or "none"
+            known = ", ".join(sorted(one.code for one in organisations))
+            if not known:
+                raise ConfigurationError("the database has no organisation to compare")
             raise ConfigurationError(f"no organisation has the code {code!r}; there are {known}")
         with_portal = [one for one in chosen if one.visibility_channel != "none"]
         if not with_portal:
