@@ -144,6 +144,11 @@ async def test_the_worked_saga_to_the_second(scene: Scene) -> None:
         ("report:visibility.changed:first_failure", "first_failure"),
         ("report:visibility.changed:done", "confirmed"),
     ]
+    reports = await scene.world.value(
+        "select count(*) from outbox.message where topic = 'outbox.report'"
+        " and payload ->> 'topic_of' = 'visibility.changed' and payload ->> 'handler' <> 'portal'"
+    )
+    assert reports == 0  # the saga hears of the portal, not of itself
     await late_copy_is_harmless(scene, mentor, version=5, newest=6)
     await scene.pass_time(minutes=15)
     report = await scene.stage.reconcile()
