@@ -257,7 +257,7 @@ async def test_dead_letters_rise_again(desk: Desk) -> None:
         (("pause", "nobody", "--why", "x", "--actor", "me"), 2, "there is no handler 'nobody'"),
         (("relay", "--only", "nobody,fcm"), 2, "no handler nobody; there are alerts, fcm"),
         (("relay", "--transport", "pigeon"), 2, "'pigeon' is not available"),
-        (("reconcile", "--organisation", "XYZ"), 2, "no organisation has the code 'XYZ'"),
+        (("reconcile",), 2, "the database has no organisation to compare"),
         (("nightly", "--as-of", "2026-03-02T00:05:00"), 2, "has no zone"),
         (("nightly", "--as-of", "yesterday"), 2, "is no instant"),
     ],
@@ -366,6 +366,9 @@ async def test_reconcile_ends_with_what_it_found(desk: Desk) -> None:
     assert "1 re-sent" in repaired.out
     assert (await desk.run("relay", "--drain")).code == 0
 
+    nobody = await desk.run("reconcile", "--organisation", "XYZ")
+    assert nobody.code == 2
+    assert nobody.complaint() == "no organisation has the code 'XYZ'; there are HLF"
     (equal,) = await desk.json("reconcile", "--organisation", "HLF")
     assert (equal["totals"], equal["complete"]) == ({"in_sync": 1}, True)
     desk.portal.script(status=503, times=None, routes=(Route.LIST,))
