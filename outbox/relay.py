@@ -112,21 +112,24 @@ class Relay:
                 group.create_task(self._run_lane(lane, stop))
         log.info("relay.stopped", relay=self.name)
 
-    async def drain(self) -> int:
-        """Work until nothing is due any more; how many deliveries were tried."""
+    async def drain(self, stop: asyncio.Event | None = None) -> int:
+        """Work until nothing is due any more, or `stop` is set; how many deliveries were tried."""
         tried = 0
+        stop = stop or asyncio.Event()
         while True:
             async with self.pool.connection() as conn:
                 moved = await queries.adopt_unrouted(conn)
-            results = await asyncio.gather(*(self._pass(lane) for lane in self.lanes.values()))
-            if not moved and not any(results):
-                return tried
+            results = await asyncio.gather(
+                *(self._pass(lane, stop) for lane in self.lanes.values())
+            )
             tried += sum(results)
+            if stop.is_set() or not (moved or any(results)):
+                return tried
 
-    async def _pass(self, lane: Lane) -> int:
+    async def _pass(self, lane: Lane, stop: asyncio.Event) -> int:
         lane.look_everywhere()
         tried = await lane.clean_up()
-        while moved := await lane.run_once():
+        while not stop.is_set() and (moved := await lane.run_once()):
             tried += moved
         return tried
 

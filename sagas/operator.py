@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-ADMINISTRATORS: Final = frozenset({"hlf_admin", "org_admin"})
+OF_ONE_ORGANISATION: Final = frozenset({"hlf_admin", "org_admin"})
+OF_ALL: Final = frozenset({"hlf_admin"})
+"""Who may act on what belongs to no single organisation."""
 _MENTOR: Final = "mentor:"
 
 
@@ -25,8 +27,8 @@ class UnknownDelivery(LookupError):
 
     def __init__(self, delivery_id: int) -> None:
         super().__init__(
-            f"delivery {delivery_id} neither waits nor is dead; `outbox explain {delivery_id}` "
-            "tells how it ended"
+            f"delivery {delivery_id} is nothing a retry could bring forward; "
+            f"`outbox explain {delivery_id}` tells how it stands"
         )
         self.delivery_id = delivery_id
 
@@ -45,16 +47,16 @@ async def retry_delivery(
 ) -> Redriven:
     """Let one delivery be tried now, from the dead or from unknown if need be.
 
-    Who may follow up the mentor it concerns may do this; without one, administrators. Raises
-    `Forbidden` or `UnknownDelivery`.
+    Who may follow up the mentor it concerns may do this; without one, administrators of the
+    organisation it belongs to, and without that, of all. Raises `Forbidden` or `UnknownDelivery`.
     """
     async with conn.transaction():
         found = await queries_access.concerned_by_delivery(conn, delivery_id)
         if found is None:
             raise UnknownDelivery(delivery_id)
-        key, waiting, dead = found
+        key, waiting, dead, organisation_id = found
         mentor_id = _mentor_of(key)
-        role = await _role(conn, actor_id, mentor_id)
+        role = await _role(conn, actor_id, mentor_id, organisation_id)
         if role is not None:
             done = Redriven(waiting, dead, dry_run)
             if not dry_run:
@@ -73,8 +75,8 @@ async def retry_all_dead(
 ) -> Redriven:
     """Give every dead letter a new life (10,000 at most a call). Raises `Forbidden`."""
     async with conn.transaction():
-        role = await queries_access.widest_role(conn, actor_id)
-        if role in ADMINISTRATORS:
+        role = await queries_access.widest_role(conn, actor_id, organisation_id=None)
+        if role in OF_ALL:
             count = await redrive.count_dead(conn)
             if not dry_run:
                 count = len(await redrive.redrive_dead(conn, actor=str(actor_id), now=now))
@@ -98,11 +100,16 @@ async def _carry_out(
     return Redriven(made_due, len(risen), dry_run=False)
 
 
-async def _role(conn: AsyncConnection[Any], actor_id: UUID, mentor_id: UUID | None) -> str | None:
+async def _role(
+    conn: AsyncConnection[Any],
+    actor_id: UUID,
+    mentor_id: UUID | None,
+    organisation_id: UUID | None,
+) -> str | None:
     if mentor_id is not None:
         return await queries_access.actor_role(conn, actor_id=actor_id, mentor_id=mentor_id)
-    role = await queries_access.widest_role(conn, actor_id)
-    return role if role in ADMINISTRATORS else None
+    role = await queries_access.widest_role(conn, actor_id, organisation_id=organisation_id)
+    return role if role in (OF_ALL if organisation_id is None else OF_ONE_ORGANISATION) else None
 
 
 def _mentor_of(key: str | None) -> UUID | None:

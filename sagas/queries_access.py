@@ -95,20 +95,23 @@ async def insert_audit(conn: AsyncConnection[Any], entry: AuditEntry) -> int:
     return int(row[0])
 
 
-async def widest_role(conn: AsyncConnection[Any], actor_id: UUID) -> str | None:
-    """The widest role the actor holds anywhere; None: he holds none."""
-    cursor = await conn.execute(statement("widest_role"), {"actor_id": actor_id})
+async def widest_role(
+    conn: AsyncConnection[Any], actor_id: UUID, *, organisation_id: UUID | None
+) -> str | None:
+    """The widest role the actor holds there (None: anywhere); None: he holds none."""
+    params = {"actor_id": actor_id, "organisation_id": organisation_id}
+    cursor = await conn.execute(statement("widest_role"), params)
     row = await cursor.fetchone()
     return None if row is None else str(row[0])
 
 
 async def concerned_by_delivery(
     conn: AsyncConnection[Any], delivery_id: int
-) -> tuple[str | None, int, int] | None:
-    """A delivery's message key, whether a retry finds it waiting, or dead; None: it is settled."""
+) -> tuple[str | None, int, int, UUID | None] | None:
+    """Key, whether it waits, whether it is dead, its organisation; None: nothing to retry."""
     cursor = await conn.execute(statement("concerned_by_delivery"), {"delivery_id": delivery_id})
     row = await cursor.fetchone()
-    return None if row is None else (row[0], int(row[1]), int(row[2]))
+    return None if row is None else (row[0], int(row[1]), int(row[2]), row[3])
 
 
 async def insert_credential_check(  # noqa: PLR0913 - the columns of one row

@@ -138,7 +138,7 @@ async def _relay(
     worker = Relay(app, dsn, only=only, listen_dsn=listen)
     async with worker.opened():
         if drain:
-            return await worker.drain()
+            return await worker.drain(stop)
         await worker.run(stop)
         return 0
 

@@ -214,9 +214,9 @@ async def test_retry_asks_for_rights_acts_and_is_audited(desk: Desk) -> None:
 
 
 async def test_dead_letters_rise_again(desk: Desk) -> None:
-    """`retry --all-dead` is for administrators; `explain` tells each state on the way."""
+    """`retry --all-dead` is for administrators of all; `explain` tells each state on the way."""
     mentor, coordinator = await desk.mentor(-1)
-    boss = await desk.world.coordinator(desk.organisation, role="org_admin")
+    boss = await desk.world.coordinator(desk.organisation, role="hlf_admin")
     desk.portal.deny(mentor)
     await desk.json("nightly")
     dead = await desk.world.value("select delivery_id from outbox.dead_letter")
@@ -250,7 +250,7 @@ async def test_dead_letters_rise_again(desk: Desk) -> None:
         (("retry", "--actor", uuid4(), "--delivery", 1, "--all-dead"), 2, "give one of"),
         (("retry", "--actor", uuid4(), "--mentor", uuid4(), "--dry-run"), 2, "--dry-run goes with"),
         (("retry", "--actor", uuid4(), "--mentor", uuid4()), 1, "there is no mentor"),
-        (("retry", "--actor", uuid4(), "--delivery", 4711), 1, "delivery 4711 neither waits"),
+        (("retry", "--actor", uuid4(), "--delivery", 4711), 1, "delivery 4711 is nothing"),
         (("force-sync", uuid4(), "--actor", uuid4()), 1, "there is no mentor"),
         (("explain", 4711), 1, "there is no delivery 4711"),
         (("saga", "show", 4711), 1, "there is no saga 4711"),

@@ -164,7 +164,7 @@ async def test_who_may_and_who_may_not(scene: Scene, role: str) -> None:
 
 async def test_a_dry_run_counts_and_changes_nothing(scene: Scene) -> None:
     hlf = await scene.world.organisation()
-    boss = await scene.world.coordinator(hlf, role="org_admin")
+    boss = await scene.world.coordinator(hlf, role="hlf_admin")
     _, _, dead = await dead_sync(scene, hlf)
     _, _, waiting = await waiting_sync(scene, hlf)
     tables = ("select * from outbox.delivery order by id", "select * from outbox.dead_letter")
@@ -199,8 +199,13 @@ async def test_a_push_names_no_mentor_and_is_for_administrators(scene: Scene) ->
     hlf = await scene.world.organisation("HLF", visibility_channel="none")
     delivery = await unknown_push(scene, hlf)
     chapter = await scene.world.chapter(hlf)
-    for role, places in (("coordinator", [chapter]), ("chapter_admin", [chapter])):
-        actor = await scene.world.coordinator(hlf, *places, role=role)
+    nhf = await scene.world.organisation("NHF")
+    for home, role, places in (
+        (hlf, "coordinator", [chapter]),
+        (hlf, "chapter_admin", [chapter]),
+        (nhf, "org_admin", []),
+    ):
+        actor = await scene.world.coordinator(home, *places, role=role)
         with pytest.raises(Forbidden):
             await retry(scene, delivery, actor)
     boss = await scene.world.coordinator(hlf, role="org_admin", device=False)
