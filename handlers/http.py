@@ -98,7 +98,10 @@ class SentAwareTransport(httpx.AsyncBaseTransport):
         connector = aiohttp.TCPConnector(
             limit=self._connections_max, keepalive_timeout=_KEPT_ALIVE_SECONDS, ssl=self._ssl
         )
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        # aiohttp repeats a GET once on a broken kept-alive connection; retries have one owner (P7)
+        session._retry_connection = False  # noqa: SLF001 - there is no public switch
+        return session
 
 
 class _SentAwareStream(httpx.AsyncByteStream):

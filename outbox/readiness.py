@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
 from outbox.dsn import libpq_dsn, where
-from outbox.errors import DatabaseUnreachable, SchemaMissing, SchemaTooNew, SchemaTooOld
+from outbox.errors import (
+    DatabaseUnreachable,
+    SchemaError,
+    SchemaMissing,
+    SchemaTooNew,
+    SchemaTooOld,
+)
 from outbox.statements import load
 
 FIND_REVISION = load("outbox", "find_revision")
@@ -46,6 +53,33 @@ async def require_schema(dsn: str) -> None:
     """Raise a `SchemaError` unless the engine's tables are of a revision this code can use."""
     async with await connect(dsn) as conn:
         await check_revision(conn)
+
+
+class Revisions(Protocol):
+    """A schema history, as far as its place in it is asked."""
+
+    def current(self, dsn: str) -> str | None:
+        """The revision the database is at."""
+        ...
+
+    def known(self) -> list[str]:
+        """Every revision this code knows, the newest first."""
+        ...
+
+
+async def check_history(history: Revisions, dsn: str) -> None:
+    """Raise a `SchemaError` unless the application's tables are of the revision this code needs."""
+    found = await asyncio.to_thread(history.current, dsn)
+    known = history.known()
+    if found == known[0]:
+        return
+    state = "missing" if found is None else f"at revision {found}"
+    cure = (
+        "run `outbox migrate` on it first"
+        if found is None or found in known
+        else "deploy the program that made them"
+    )
+    raise SchemaError(f"the application's tables are {state} in this database; {cure}")
 
 
 async def check_revision(conn: AsyncConnection[Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,9 +11,9 @@ from psycopg import AsyncConnection
 import schema.migrations
 from outbox import App, Relay
 from outbox.dsn import where
-from outbox.errors import DatabaseUnreachable, SchemaError
+from outbox.errors import DatabaseUnreachable
 from outbox.health import check_credentials
-from outbox.readiness import check_revision, connect
+from outbox.readiness import check_history, check_revision, connect
 from sagas import queries_access
 from sagas.nightly import Wiring
 
@@ -40,23 +39,8 @@ async def open_checked(dsn: str) -> AsyncIterator[AsyncConnection[Any]]:
     async with await connect(dsn) as conn:
         await check_revision(conn)
         await conn.commit()
-        await check_application_revision(dsn)
+        await check_history(schema.migrations, dsn)
         yield conn
-
-
-async def check_application_revision(dsn: str) -> None:
-    """Raise `SchemaError` unless the application's tables are of this program's revision."""
-    found = await asyncio.to_thread(schema.migrations.current, dsn)
-    known = schema.migrations.known()
-    if found == known[0]:
-        return
-    state = "missing" if found is None else f"at revision {found}"
-    cure = (
-        "run `outbox migrate` on it first"
-        if found is None or found in known
-        else "deploy the program that made them"
-    )
-    raise SchemaError(f"the application's tables are {state} in this database; {cure}")
 
 
 def night_wiring(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 
+import psycopg
 import typer
+from psycopg_pool import PoolTimeout
 
 from outbox.cli import look, operate
 from outbox.cli.frame import FAILED, USAGE, AsJson, engine, out, print_json, settings
@@ -31,6 +33,10 @@ def main() -> None:
         sys.exit(USAGE)
     except OutboxError as error:
         typer.echo(f"outbox: {error}", err=True)
+        sys.exit(FAILED)
+    except (psycopg.Error, PoolTimeout) as error:  # its text may quote values
+        kind = f"{type(error).__name__}, SQLSTATE {getattr(error, 'sqlstate', None) or 'unknown'}"
+        typer.echo(f"outbox: the database failed in the middle ({kind}); run it again", err=True)
         sys.exit(FAILED)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -23,7 +23,7 @@ from outbox.cli.frame import (
 )
 from outbox.errors import ConfigurationError
 from outbox.health import check_credentials
-from outbox.readiness import connect
+from outbox.readiness import check_history, connect, require_schema
 from outbox.relay import Relay
 from outbox.settings import load_settings, shown_settings
 
@@ -135,6 +135,9 @@ async def _relay(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    await require_schema(dsn)
+    for history in app.histories:
+        await check_history(history, dsn)
     worker = Relay(app, dsn, only=only, listen_dsn=listen)
     async with worker.opened():
         if drain:
