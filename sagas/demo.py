@@ -12,6 +12,7 @@ import asyncio
 import base64
 import json
 import logging
+import signal
 import sys
 import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -381,6 +382,9 @@ async def _agree(stage: Stage, story: Story) -> None:
 
 async def serve_emulators(fcm_port: int, portal_port: int) -> None:
     """Serve both emulators until interrupted; prints the settings that lead to them."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     key = generate_key()
     async with (
         FcmEmulator(public_key=key.public_key(), port=fcm_port) as fcm,
@@ -397,4 +401,4 @@ async def serve_emulators(fcm_port: int, portal_port: int) -> None:
                     sys.stdout.write(f"export {name.upper()}='{value}'\n")
             sys.stdout.write(f"export FCM_SERVICE_ACCOUNT_FILE='{file}'\n")
             sys.stdout.flush()
-            await asyncio.Event().wait()
+            await stop.wait()
