@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from outbox.errors import ConfigurationError
 
@@ -26,6 +26,17 @@ def libpq_dsn(url: str) -> str:
 def sqlalchemy_url(url: str) -> str:
     """`url` for SQLAlchemy on psycopg 3, sync or async."""
     return "postgresql+psycopg://" + libpq_dsn(url).partition("://")[2]
+
+
+def without_jit(dsn: str) -> str:
+    """`dsn` whose sessions never compile statements, its other options kept.
+
+    The engine's statements run in milliseconds and compiling one takes up to half a second, which a
+    server does when a bloated table makes the plan look dear. Only for direct addresses: a
+    transaction pooler refuses session options.
+    """
+    options = conninfo_to_dict(dsn).get("options") or ""
+    return make_conninfo(dsn, options=f"{options} -c jit=off".strip())
 
 
 def where(url: str) -> str:

@@ -20,7 +20,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from outbox import calling, inspection, queries
-from outbox.dsn import libpq_dsn
+from outbox.dsn import libpq_dsn, without_jit
 from outbox.lane import Lane, ProcessGate
 from outbox.notifier import Notifier
 from outbox.readiness import require_schema
@@ -72,7 +72,8 @@ class Relay:
         ]
         size = connections_max or min(2 * len(handlers) + 2, 24)
         self.pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-            self.dsn,
+            # an address for LISTEN of its own means that the other one leads through a pooler
+            self.dsn if listen_dsn else without_jit(self.dsn),
             min_size=1,
             max_size=size,
             open=False,

@@ -1,0 +1,34 @@
+"""Addresses of a database: the forms that are taken, refused and shown."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from outbox.dsn import libpq_dsn, sqlalchemy_url, where, without_jit
+from outbox.errors import ConfigurationError
+
+
+def test_both_schemes_are_the_same() -> None:
+    assert libpq_dsn("postgres://a@h/d") == libpq_dsn("postgresql://a@h/d") == "postgresql://a@h/d"
+    assert sqlalchemy_url("postgres://a@h/d") == "postgresql+psycopg://a@h/d"
+
+
+@pytest.mark.parametrize("url", ["mysql://a@h/d", "h:5432", ""])
+def test_what_is_no_postgresql_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="postgresql://user@host"):
+        libpq_dsn(url)
+
+
+def test_a_shown_address_has_no_password() -> None:
+    shown = where("postgresql://somebody:hush@db.example:6543/shop")
+    assert shown == "db.example:6543/shop"
+
+
+def test_a_relays_session_compiles_nothing_and_keeps_its_other_options(empty_database: str) -> None:
+    """Compiling costs a short statement hundreds of times its run."""
+    named = empty_database + ("&" if "?" in empty_database else "?") + "options=-c%20work_mem%3D7MB"
+    with psycopg.connect(without_jit(named)) as conn:
+        jit = conn.execute("show jit").fetchone()
+        work_mem = conn.execute("show work_mem").fetchone()
+    assert (jit, work_mem) == (("off",), ("7MB",))
