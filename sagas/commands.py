@@ -306,7 +306,7 @@ def emulate_command(
     portal_port: Annotated[int, typer.Option("--portal-port", min=0, max=65535)] = 8902,
 ) -> None:
     """Serve FCM and the portal on loopback for a developer; print the settings to use them."""
-    from sagas.demo import serve_emulators  # noqa: PLC0415 - as above
+    from sagas.emulate import serve_emulators  # noqa: PLC0415 - as above
 
     asyncio.run(serve_emulators(fcm_port, portal_port))
 

@@ -12,13 +12,9 @@ import asyncio
 import base64
 import json
 import logging
-import signal
-import sys
-import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,7 +40,7 @@ from sagas.visibility import SYNC_PENDING
 from sagas.wiring import night_wiring
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
     from uuid import UUID
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -378,27 +374,3 @@ async def _agree(stage: Stage, story: Story) -> None:
         "devices that are gone",
         not lost and told["dead_for_other_reasons"] == 0,
     )
-
-
-async def serve_emulators(fcm_port: int, portal_port: int) -> None:
-    """Serve both emulators until interrupted; prints the settings that lead to them."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    key = generate_key()
-    async with (
-        FcmEmulator(public_key=key.public_key(), port=fcm_port) as fcm,
-        PortalEmulator(secrets=[SigningSecret.parse(SIGNING_SECRET)], port=portal_port) as portal,
-    ):
-        account, _ = service_account(fcm.token_url, key=key)
-        with tempfile.TemporaryDirectory(prefix="outbox-emulate-") as folder:
-            file = Path(folder) / "service-account.json"
-            file.write_text(json.dumps(account), encoding="utf-8")
-            file.chmod(0o600)
-            settings: Mapping[str, Any] = emulated_settings(fcm, portal, "")
-            for name, value in settings.items():
-                if name != "fcm_service_account_json":
-                    sys.stdout.write(f"export {name.upper()}='{value}'\n")
-            sys.stdout.write(f"export FCM_SERVICE_ACCOUNT_FILE='{file}'\n")
-            sys.stdout.flush()
-            await stop.wait()
