@@ -228,14 +228,18 @@ async def test_an_unheard_topic_is_parked_and_adopted_with_its_terms(
     receipts = [
         await box.publish(Unheard(), key="k", priority=3),
         await box.publish(Unheard(), due_at=due_at),
+        await box.publish(Unheard(), dedup_key="once"),
     ]
+    rows("select outbox.publish('tree.fallen', '{}')")
+    parked = rows("select count(*) from outbox.unrouted")
     later = await opened(mailer(name="listener", messages=(Unheard,), order=Order.KEYED))
     await later.drain()
 
-    assert [receipt.deliveries for receipt in receipts] == [0, 0]
+    assert [receipt.deliveries for receipt in receipts] == [0, 0, 0]
+    assert parked == [(4,)]
     assert rows("select count(*) from outbox.unrouted") == [(0,)]
     assert rows("select handler, due_at from outbox.delivery") == [("listener", due_at)]
-    assert (await later.census("listener")).done == 1
+    assert (await later.census("listener")).done == 3
 
 
 def test_the_harness_wants_time_in_its_own_hands() -> None:
