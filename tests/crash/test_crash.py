@@ -174,7 +174,6 @@ async def test_killed_at_random_moments_everything_is_done_once_or_known_as_unkn
         assert {i for i, outcome in push.items() if outcome == "done"} <= set(pushed)
         assert set(push.values()) <= {"done", "unknown"}
         unknown = {i for i, outcome in push.items() if outcome == "unknown"}
-        assert unknown  # three kills in the middle of calls leave some
         assert {row[0] for row in world.rows("select id from outbox.delivery")} == unknown
         assert world.rows("select * from outbox.dead_letter") == []
 
