@@ -1,6 +1,7 @@
 """A transactional outbox and event-driven saga engine on PostgreSQL."""
 
 from outbox.app import App
+from outbox.breaker import Breaker
 from outbox.clock import Clock, SystemClock, VirtualClock
 from outbox.errors import (
     CredentialsRejected,
@@ -12,11 +13,14 @@ from outbox.errors import (
     TransientFailure,
 )
 from outbox.handler import (
+    AfterDead,
+    Answer,
     Attempt,
     DestinationChange,
     Effect,
     Handler,
     Order,
+    Probe,
     Settled,
     UnknownPolicy,
 )
@@ -26,30 +30,51 @@ from outbox.outcome import (
     Dead,
     Done,
     Outcome,
+    Redriven,
     Retry,
     Superseded,
     Suppressed,
     Unknown,
     Withdrawn,
 )
+from outbox.publication import Publication
 from outbox.publish import (
-    Publication,
     PublishReceipt,
     apublish,
     apublish_many,
     publish,
     publish_many,
 )
+from outbox.rate import Rate
 from outbox.relay import Relay
-from outbox.retry import Exponential, Ladder, RetryPolicy
-from outbox.saga import Decision, DeliveryReport, Report, Saga, SagaState, TimedOut, Timer
+from outbox.retention import Retention
+from outbox.retry import Exponential, Ladder, RetryPolicy, Rule, Terms, Then
+from outbox.retry_after import parse_retry_after
+from outbox.saga import (
+    Compensate,
+    Decision,
+    DeliveryReport,
+    Flow,
+    OnMissing,
+    Phase,
+    Progress,
+    Report,
+    Saga,
+    SagaState,
+    SkipStep,
+    Steps,
+    TimedOut,
+    Timer,
+)
 
 __all__ = [
-    "AnyOutcome", "App", "Attempt", "Clock", "CredentialsRejected", "Dead", "Decision",
-    "DeliveryReport", "DestinationChange", "DestinationHeld", "Done", "Effect", "Exponential",
-    "Handler", "Ladder", "Message", "Order", "OutboxError", "Outcome", "OutcomeUnknown",
-    "PermanentFailure", "Publication", "PublishError", "PublishReceipt", "Relay", "Report", "Retry",
-    "RetryPolicy", "Saga", "SagaState", "Settled", "Superseded", "Suppressed", "SystemClock",
-    "TimedOut", "Timer", "TransientFailure", "Unknown", "UnknownPolicy", "VirtualClock",
-    "Withdrawn", "apublish", "apublish_many", "publish", "publish_many",
+    "AfterDead", "Answer", "AnyOutcome", "App", "Attempt", "Breaker", "Clock", "Compensate",
+    "CredentialsRejected", "Dead", "Decision", "DeliveryReport", "DestinationChange",
+    "DestinationHeld", "Done", "Effect", "Exponential", "Flow", "Handler", "Ladder", "Message",
+    "OnMissing", "Order", "OutboxError", "Outcome", "OutcomeUnknown", "PermanentFailure", "Phase",
+    "Probe", "Progress", "Publication", "PublishError", "PublishReceipt", "Rate", "Redriven",
+    "Relay", "Report", "Retention", "Retry", "RetryPolicy", "Rule", "Saga", "SagaState", "Settled",
+    "SkipStep", "Steps", "Superseded", "Suppressed", "SystemClock", "Terms", "Then", "TimedOut",
+    "Timer", "TransientFailure", "Unknown", "UnknownPolicy", "VirtualClock", "Withdrawn",
+    "apublish", "apublish_many", "parse_retry_after", "publish", "publish_many",
 ]  # fmt: skip

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from outbox.clock import SystemClock
-from outbox.errors import HandlerInvalid, MessageClassInvalid
+from outbox.declared import ENGINE_TOPICS, check_app
+from outbox.errors import HandlerInvalid, MessageClassInvalid, UsageError
 from outbox.handler import Handler
+from outbox.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -63,9 +66,13 @@ async def _nothing_to_open() -> AsyncIterator[None]:
 class App:
     """What `OUTBOX_APP` names: handlers by name, message classes by topic and version.
 
+    `name` owns its handlers on a database: another application cannot register theirs.
     `clock` is the one injected clock. `lifespan` is entered around everything that calls handlers
     and opens what they need (HTTP clients). `histories` are schema histories applied after the
-    engine's own. `commands` are added to the command line, `settings` to `outbox config`. Raises
+    engine's own. `commands` are added to the command line, `settings` to `outbox config`.
+    `retention` says how long what has ended is kept; None: for ever. A relay says so when something
+    due and unblocked is older than `due_age_max`, or stays blocked beyond `blocked_max`. Raises
+    `AppInvalid`,
     `HandlerInvalid` or `MessageClassInvalid` where two parts contradict.
     """
 
@@ -78,8 +85,18 @@ class App:
         commands: typer.Typer | None = None,
         clock: Clock | None = None,
         settings: tuple[type[BaseSettings], ...] = (),
+        retention: Retention | None = Retention(),  # noqa: B008 - immutable
+        due_age_max: timedelta = timedelta(minutes=1),
+        blocked_max: timedelta = timedelta(hours=1),
     ) -> None:
-        self.settings = settings
+        check_app(name, histories)
+        if due_age_max <= timedelta(0) or blocked_max < due_age_max:
+            raise UsageError(
+                f"App {name!r}: due_age_max is {due_age_max} and blocked_max {blocked_max}; "
+                "the first must be above zero and the second no shorter"
+            )
+        self.due_age_max, self.blocked_max = due_age_max, blocked_max
+        self.settings, self.retention = settings, retention
         self.name, self.lifespan, self.histories, self.commands = (
             name,
             lifespan,
@@ -144,15 +161,24 @@ class App:
         """The class that reads `topic` at `version`; None when this code does not know it."""
         return self._messages.get((topic, version))
 
+    def reader(self, topic: str, version: int) -> Callable[[str], Message] | None:
+        """What makes the message of a payload of `topic` at `version`; None as above."""
+        found = self._messages.get((topic, version))
+        return None if found is None else found.__pydantic_validator__.validate_json
+
     def routes(self) -> Iterator[tuple[str, str, bool]]:
         """Each (topic, handler, ordered) this code wants routed."""
         for handler in self._handlers.values():
             for topic in sorted({message.declaration.topic for message in handler.messages}):
-                if not topic.startswith(
-                    "outbox."
-                ):  # the engine's own topics are addressed to one handler
+                if not topic.startswith(ENGINE_TOPICS):
                     yield topic, handler.name, handler.ordered
 
     def watchers(self, topic: str) -> list[Saga[Any]]:
         """The sagas that want to hear how deliveries of `topic` end."""
         return [saga for saga in self._sagas.values() if topic in saga.watches]
+
+    def is_heard(self, handler: Handler) -> bool:
+        """Whether its `record` or a saga is told how its deliveries end."""
+        return handler.record is not None or any(
+            self.watchers(message.declaration.topic) for message in handler.messages
+        )

@@ -3,8 +3,9 @@
     OutboxError
     ├── UsageError                the programmer's mistake, told at start or before any SQL
     │   ├── MessageClassInvalid
-    │   ├── HandlerInvalid
-    │   ├── SagaInvalid
+    │   ├── HandlerInvalid, PolicyInvalid
+    │   ├── SagaInvalid, AppInvalid
+    │   ├── HandlerTaken              another application on this database has the name
     │   └── ConfigurationError        a setting; exit code 2
     ├── PublishError              the caller's mistake; its transaction is untouched
     │   ├── HandleUnusable, AutocommitHandle, TransactionFailed, TransactionReadOnly
@@ -12,7 +13,9 @@
     │   └── NaiveDatetime, KeyInvalid, TermInvalid
     ├── SchemaError               the database does not fit this code
     │   ├── SchemaMissing, SchemaTooNew, SchemaTooOld
+    ├── HandlerMissing            an act on deliveries of a handler that this program does not have
     ├── DatabaseUnreachable       the server cannot be reached or refuses us
+    ├── BrokerUnreachable         the broker cannot; what was to go there stays due
     └── AttemptError              raised by a handler; the engine translates it to an outcome
         ├── TransientFailure          Retry by the handler's policy, an attempt is spent
         ├── PermanentFailure          Dead
@@ -28,7 +31,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from outbox.outcome import code_of
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
 
 
@@ -60,12 +66,41 @@ class HandlerInvalid(UsageError):
         self.name, self.problem = name, problem
 
 
+class PolicyInvalid(UsageError):
+    """A retry policy, breaker or rate cannot work as declared."""
+
+
 class SagaInvalid(UsageError):
     """A saga's declaration leaves a case open."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"saga {name!r}: {problem}")
         self.name, self.problem = name, problem
+
+
+class AppInvalid(UsageError):
+    """An application cannot be put together as declared."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"application {name!r}: {problem}")
+        self.name, self.problem = name, problem
+
+
+class HandlerTaken(UsageError):
+    """Handlers of this name belong to another application on this database.
+
+    `owners` is handler -> application. Nothing was registered.
+    """
+
+    def __init__(self, application: str, owners: Mapping[str, str]) -> None:
+        told = ", ".join(f"{handler!r} to {owner!r}" for handler, owner in owners.items())
+        super().__init__(
+            f"application {application!r} has handlers that belong to another application on this "
+            f"database: {told}; give them names of their own. If {application!r} is that "
+            f"application under a new name, `outbox adopt {' '.join(owners)} "
+            f"--from {next(iter(owners.values()))}` passes them on"
+        )
+        self.application, self.owners = application, dict(owners)
 
 
 class PublishError(OutboxError):
@@ -197,10 +232,36 @@ class DatabaseUnreachable(OutboxError):
         self.where, self.reason = where, reason
 
 
+class HandlerMissing(OutboxError):
+    """Nobody here could tell the handler's own tables, so nothing was changed."""
+
+    def __init__(self, handler: str, app: str) -> None:
+        super().__init__(
+            f"the application {app!r} has no handler {handler!r}; name the one that has it "
+            "with --app module:attribute"
+        )
+        self.handler, self.app = handler, app
+
+
+class BrokerUnreachable(OutboxError):
+    """The broker did not take or give what it should; told without the address's password."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(
+            f"cannot reach the broker at {where}: {reason}; "
+            "check BROKER_URL, the server and the credentials"
+        )
+        self.where, self.reason = where, reason
+
+
 class AttemptError(OutboxError):
-    """Raised by a handler to say how its attempt ended. `reason` is a short code of ours."""
+    """Raised by a handler to say how its attempt ended.
+
+    `reason` is a short code, `upstream_busy`; a sentence becomes `reason_unfit` (`code_of`).
+    """
 
     def __init__(self, reason: str) -> None:
+        reason = code_of(reason)
         super().__init__(reason)
         self.reason = reason
 

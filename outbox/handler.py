@@ -6,17 +6,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from psycopg import AsyncConnection
 
+from outbox.breaker import BY_EFFECT, Breaker
+from outbox.declared import check_calls, check_handler
 from outbox.errors import HandlerInvalid
-from outbox.outcome import AnyOutcome, Outcome
-from outbox.retry import RetryPolicy
+from outbox.outcome import AnyOutcome, Dead, Outcome, Retry, Unknown
+from outbox.retry import Backoff, Exponential, RetryPolicy
 
 if TYPE_CHECKING:
     from outbox.message import Message
     from outbox.outcome import Json
+    from outbox.rate import Rate
 
 LEASE_MARGIN = timedelta(seconds=10)
 """A lease is the handler's timeout and this margin, for the settlement and the way to it."""
@@ -43,17 +46,35 @@ class Order(StrEnum):
     """One at a time, and whatever a newer one has overtaken is superseded."""
 
 
+class AfterDead(StrEnum):
+    """What a dead letter means to what follows it under the same ordering key (P5)."""
+
+    SKIP = "skip"
+    """The next goes on."""
+    BLOCK = "block"
+    """Nothing of the key goes on until the dead letter is redriven or dismissed."""
+
+
 class UnknownPolicy(StrEnum):
     """What happens to a delivery whose outcome cannot be known."""
 
     HOLD = "hold"
     """Nothing, until somebody decides."""
+    PROBE = "probe"
+    """The receiver is asked (`Handler.probe`); while it cannot tell, and after that, it is held."""
     RESEND_ONCE = "resend_once"
     """It is tried once more; a second unknown is held."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Answer(StrEnum):
+    """What a receiver says about a call of unknown outcome."""
+
+    DELIVERED = "delivered"
+    NOT_DELIVERED = "not_delivered"
+    CANNOT_KNOW = "cannot_know"
+
+
+class Attempt(NamedTuple):
     """One try, as the handler sees it.
 
     `number` is 1 for the first; `deadline` is when the lease may be lost.
@@ -98,9 +119,11 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class DestinationChange:
-    """A destination was held, or its credentials were rejected or accepted again.
+    """A destination was held, its circuit or its breaker opened or closed.
 
-    `kind` is `held`, `credentials_rejected` or `credentials_accepted`; `until` is set for `held`.
+    `kind` is `held`, `credentials_rejected`, `credentials_accepted`, `breaker_opened` or
+    `breaker_closed`. `until` is set for `held`, and for `breaker_opened`: its first probe. A hold
+    that was asked for longer than it may last says so in `hint`.
     """
 
     handler: str
@@ -112,6 +135,9 @@ class DestinationChange:
 
 
 DatabaseCall: TypeAlias = Callable[[Any, Attempt, AsyncConnection[Any]], Awaitable[Outcome]]
+DatabaseCallMany: TypeAlias = Callable[
+    [Sequence[tuple[Any, Attempt]], AsyncConnection[Any]], Awaitable[Mapping[int, Outcome]]
+]
 OutsideCall: TypeAlias = Callable[[Any, Attempt], Awaitable[Outcome]]
 Prepare: TypeAlias = Callable[
     [AsyncConnection[Any], Sequence[tuple[Any, Attempt]]], Awaitable[Mapping[int, Any]]
@@ -121,16 +147,54 @@ Check: TypeAlias = Callable[[], Awaitable[None]]
 DestinationHook: TypeAlias = Callable[[AsyncConnection[Any], DestinationChange], Awaitable[None]]
 
 
+UnknownChoice: TypeAlias = Callable[
+    [AsyncConnection[Any], Sequence[Settled]], Awaitable[Mapping[int, UnknownPolicy]]
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How a receiver is asked about a call: `ask` gets the message and the attempt asked about.
+
+    It is asked after `backoff.after(1)`, then after each answer that it cannot tell, at most
+    `asks_max` times; a question that raises or takes longer than the handler's timeout was not
+    answered.
+    """
+
+    ask: Callable[[Any, Attempt], Awaitable[Answer]]
+    backoff: Backoff = field(
+        default_factory=lambda: Exponential(first=timedelta(seconds=10), factor=3.0)
+    )
+    asks_max: int = 6
+
+
+_TYPES: dict[str, type] = {
+    "effect": Effect,
+    "order": Order,
+    "timeout": timedelta,
+    "retry": RetryPolicy,
+    "concurrency": int,
+    "batch_max": int,
+    "lone_claims_max": int,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
     """One outside effect and the terms on which the engine calls it.
 
     `timeout` bounds one call; the lease is `timeout` + `LEASE_MARGIN`. `concurrency` bounds calls
     in flight in one process (DATABASE handlers: deliveries in one transaction are bounded by
-    `batch_max`). `prepare` runs once per claimed batch of a calling handler and returns, per
-    delivery id, what the call finds in `attempt.prepared`, or an outcome that settles it without a
-    call. `record` runs inside every settling transaction. `check` says whether the credentials
-    work; it closes their circuit. Raises `HandlerInvalid` on a declaration that cannot work.
+    `batch_max`). `call_many` is a DATABASE handler's way to take a batch at once: it answers by
+    delivery id; where it raises, leaves one out or one did not end well, all is rolled back and
+    `call` is made for each alone. `prepare` runs once per claimed batch of a calling handler and
+    returns, per delivery id, what the call finds in `attempt.prepared`, or an outcome that settles
+    it without a call. `unknown` is the policy for calls of unknown outcome, or a coroutine that
+    gives one for each by delivery id, inside the transaction that makes them unknown (what is left
+    out is held). `record` runs inside every settling transaction. `check` says whether the
+    credentials work; it closes their circuit. `breaker` is when a destination that fails is left
+    alone; a DATABASE handler has none unless it is declared, and None is never. `rate` bounds the
+    calls of one process. Raises `HandlerInvalid` on a declaration that cannot work.
     """
 
     name: str
@@ -139,11 +203,16 @@ class Handler:
     call: DatabaseCall | OutsideCall
     timeout: timedelta = timedelta(seconds=20)
     concurrency: int = 10
-    batch_max: int = 200
+    batch_max: int = 500
     order: Order = Order.NONE
+    after_dead: AfterDead = AfterDead.SKIP
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    unknown: UnknownPolicy = UnknownPolicy.HOLD
+    breaker: Breaker | None = BY_EFFECT
+    rate: Rate | None = None
+    unknown: UnknownPolicy | UnknownChoice = UnknownPolicy.HOLD
+    probe: Probe | None = None
     lone_claims_max: int = 3
+    call_many: DatabaseCallMany | None = None
     prepare: Prepare | None = None
     record: Record | None = None
     check: Check | None = None
@@ -151,12 +220,7 @@ class Handler:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, at start and not at three in the morning."""
-        if not self.name.replace("_", "").isalnum() or not self.name[:1].isalpha():
-            raise HandlerInvalid(
-                self.name, "a name is letters, digits and underscores, starting with a letter"
-            )
-        if not self.messages:
-            raise HandlerInvalid(self.name, "it takes no message; give at least one message class")
+        check_handler(self, _TYPES)
         if self.concurrency < 1 or self.batch_max < 1 or self.lone_claims_max < 1:
             raise HandlerInvalid(
                 self.name, "concurrency, batch_max and lone_claims_max are at least 1"
@@ -168,10 +232,29 @@ class Handler:
                 self.name,
                 "prepare is for handlers that call out; a DATABASE handler has its connection",
             )
-        if self.unknown is UnknownPolicy.RESEND_ONCE and self.effect is not Effect.AMBIGUOUS:
+        if self.effect is not Effect.DATABASE and self.call_many is not None:
             raise HandlerInvalid(
-                self.name, "only AMBIGUOUS handlers have unknown outcomes to send again"
+                self.name, "call_many is for DATABASE handlers; a call out is made for each"
             )
+        if self.blocks and self.order is not Order.KEYED:
+            raise HandlerInvalid(
+                self.name, "after_dead=block is for keyed handlers; nothing else follows a delivery"
+            )
+        self._check_doubts()
+        problem = self.retry.problem(ambiguous=self.effect is Effect.AMBIGUOUS)
+        if problem is not None:
+            raise HandlerInvalid(self.name, f"its retry policy cannot be kept: {problem}")
+        check_calls(self)
+
+    def _check_doubts(self) -> None:
+        doubts = self.unknown is not UnknownPolicy.HOLD or self.probe is not None
+        if doubts and self.effect is not Effect.AMBIGUOUS:
+            raise HandlerInvalid(
+                self.name,
+                "only AMBIGUOUS handlers have unknown outcomes to ask about or repeat",
+            )
+        if self.unknown is UnknownPolicy.PROBE and self.probe is None:
+            raise HandlerInvalid(self.name, "unknown=PROBE needs probe=Probe(ask=...)")
 
     @property
     def lease(self) -> timedelta:
@@ -179,9 +262,31 @@ class Handler:
         return self.timeout + LEASE_MARGIN
 
     @property
+    def reads(self) -> frozenset[tuple[str, int]]:
+        """The topics it takes, each with the versions its code can read."""
+        return frozenset(
+            (message.declaration.topic, message.declaration.version) for message in self.messages
+        )
+
+    @property
+    def breaks(self) -> Breaker | None:
+        """The terms of its breaker; None where it has none."""
+        usual = self.breaker is BY_EFFECT and self.effect is Effect.DATABASE
+        return None if usual else self.breaker
+
+    @property
     def ordered(self) -> bool:
         """Whether its deliveries keep the message's ordering key."""
         return self.order is not Order.NONE
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a dead letter keeps what follows it under its key."""
+        return self.after_dead is AfterDead.BLOCK
+
+    def stops_at(self, outcome: AnyOutcome) -> bool:
+        """Whether an attempt that ended so keeps what follows it under its key."""
+        return isinstance(outcome, Retry | Unknown) or (self.blocks and isinstance(outcome, Dead))
 
 
 def receipt_of(outcome: AnyOutcome) -> Mapping[str, Json] | None:

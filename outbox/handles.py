@@ -26,34 +26,41 @@ AsyncHandle: TypeAlias = "AsyncSession | SqlAsyncConnection | psycopg.AsyncConne
 SYNC_KINDS = "a SQLAlchemy Session or Connection, or a psycopg Connection"
 ASYNC_KINDS = "a SQLAlchemy AsyncSession or AsyncConnection, or a psycopg AsyncConnection"
 
+# tuples made once: a union of types in the call would be put together at each publish
+_SYNC = (psycopg.Connection, Session, SqlConnection, scoped_session)
+_ASYNC = (psycopg.AsyncConnection, AsyncSession, SqlAsyncConnection)
+_PSYCOPG = (psycopg.Connection, psycopg.AsyncConnection)
+
 
 def check_sync(handle: object) -> None:
     """Raise `HandleUnusable` unless `publish` can take `handle`."""
-    if isinstance(handle, AsyncSession | SqlAsyncConnection | psycopg.AsyncConnection):
+    if isinstance(handle, _SYNC):
+        return
+    if isinstance(handle, _ASYNC):
         raise HandleUnusable(
             f"an async handle ({type(handle).__name__})",
             "await apublish(...) instead of publish(...)",
         )
-    if not isinstance(handle, Session | scoped_session | SqlConnection | psycopg.Connection):
-        raise HandleUnusable(f"a {type(handle).__name__}", f"give {SYNC_KINDS}")
+    raise HandleUnusable(f"a {type(handle).__name__}", f"give {SYNC_KINDS}")
 
 
 def check_async(handle: object) -> None:
     """Raise `HandleUnusable` unless `apublish` can take `handle`."""
-    if isinstance(handle, Session | scoped_session | SqlConnection | psycopg.Connection):
+    if isinstance(handle, _ASYNC):
+        return
+    if isinstance(handle, _SYNC):
         raise HandleUnusable(
             f"a sync handle ({type(handle).__name__})", "call publish(...) instead of apublish(...)"
         )
-    if not isinstance(handle, AsyncSession | SqlAsyncConnection | psycopg.AsyncConnection):
-        raise HandleUnusable(f"a {type(handle).__name__}", f"give {ASYNC_KINDS}")
+    raise HandleUnusable(f"a {type(handle).__name__}", f"give {ASYNC_KINDS}")
 
 
 def check_psycopg(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
     """Raise where the transaction on a psycopg connection could not carry a message."""
-    status = connection.info.transaction_status
-    if status is TransactionStatus.INERROR:
+    status = connection.pgconn.transaction_status
+    if status == TransactionStatus.INERROR:
         raise TransactionFailed
-    if connection.autocommit and status is TransactionStatus.IDLE:
+    if connection.autocommit and status == TransactionStatus.IDLE:
         raise AutocommitHandle
     if connection.read_only:
         raise TransactionReadOnly
@@ -74,5 +81,9 @@ def check_sqlalchemy(connection: SqlConnection) -> None:
     if transaction is not None and not transaction.is_active:
         raise TransactionFailed
     driver = connection.connection.driver_connection
-    if isinstance(driver, psycopg.Connection | psycopg.AsyncConnection):
-        check_psycopg(driver)
+    if not isinstance(driver, _PSYCOPG):
+        given = (
+            f"a SQLAlchemy connection over {connection.dialect.name}+{connection.dialect.driver}"
+        )
+        raise HandleUnusable(given, "make the engine with postgresql+psycopg:// (psycopg 3)")
+    check_psycopg(driver)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from outbox.credentials import check_lane
 from outbox.errors import CredentialsRejected
 from outbox.relay import Relay
 
@@ -34,7 +35,7 @@ async def check_credentials(app: App, dsn: str) -> list[CredentialCheck]:
     checks: list[CredentialCheck] = []
     async with relay.opened():
         for name, lane in relay.lanes.items():
-            error = await lane.check_credentials()
+            error = await check_lane(lane)
             if error is None:
                 checks.append(CredentialCheck(name, "accepted"))
                 continue

@@ -1,90 +1,57 @@
 """A lane: the deliveries of one handler, from claim to settlement, in one process.
 
-Lanes share nothing but the connection pool, so a slow, paused or failing destination delays nobody
-else (P8). `run_once` is the whole of a lane's work, bounded; the daemon repeats it, tests drive it.
+Each lane has its own place in the connection pool and shares nothing else, so a slow, paused or
+failing destination delays nobody else (P8). The daemon repeats `run_once`, tests drive it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import psycopg
 import structlog
 from pydantic import ValidationError
 
 from outbox import queries
-from outbox.consume import Consumer, VersionUnreadable, decode
-from outbox.errors import AttemptError, CredentialsRejected, TransientFailure
-from outbox.handler import LEASE_MARGIN, Effect, Order, UnknownPolicy
-from outbox.queries import ClaimTerms
-from outbox.retry import reason_of
-from outbox.saga.reports import UnreadableMessage
-from outbox.settlement import CIRCUIT_PROBE_AFTER, Settlement, facts_of
+from outbox.claiming import Claims
+from outbox.connections import Places
+from outbox.consume import Consumer, decode
+from outbox.credentials import probe_circuit
+from outbox.gate import ProcessGate
+from outbox.handler import LEASE_MARGIN, Effect
+from outbox.pace import Pace
+from outbox.settlement import Ended, Settlement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from uuid import UUID
 
     from psycopg_pool import AsyncConnectionPool
 
     from outbox.app import App
+    from outbox.doors import Doors
     from outbox.handler import Handler
+    from outbox.held import HeldBatch
     from outbox.message import Message
-    from outbox.queries import Claimed, Conn, Overtaken
-    from outbox.settlement import Ended
+    from outbox.meter import Meter
+    from outbox.queries import Claimed, Conn
 
 log = structlog.get_logger("outbox")
 
-CLAIMS_MAX = 3
-"""How often a claim is made when another relay took the same key between its look and its lease."""
+SETTLING_MAX = 6
+"""Batches of a calling handler that are under way at once, most of them only to be settled."""
+
+DATABASE_BATCHES_MAX, BACKLOG_BATCHES_MAX = 4, 3
+"""Batches of one DATABASE handler that are under way at once in one process."""
 
 SUSPECTS_MAX = 50
 """How many suspects are run alone in one look, so that a stop is heard."""
 
-ONE_LEASE_PER_KEY = "delivery_one_lease_per_key"
-
-
-class ProcessGate:
-    """Lets many batches run at once, or one suspect alone: a killer takes no neighbours along."""
-
-    def __init__(self) -> None:
-        self._shared = 0
-        self._alone = False
-        self._changed = asyncio.Condition()
-
-    async def enter(self) -> None:
-        """Begin work that may run beside other work."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._alone)
-            self._shared += 1
-
-    async def leave(self) -> None:
-        """End it."""
-        async with self._changed:
-            self._shared -= 1
-            self._changed.notify_all()
-
-    async def enter_alone(self) -> None:
-        """Wait until nothing runs in this process, and keep it so."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._alone)
-            self._alone = True
-            try:
-                await self._changed.wait_for(lambda: self._shared == 0)
-            except BaseException:  # cancelled while waiting: nobody may be kept out for it
-                self._alone = False
-                self._changed.notify_all()
-                raise
-
-    async def leave_alone(self) -> None:
-        """Let the others go on."""
-        async with self._changed:
-            self._alone = False
-            self._changed.notify_all()
+Chain: TypeAlias = "list[tuple[Claimed, Message]]"
+"""Deliveries to be tried one after the other: a run of a key, or a single one."""
 
 
 @dataclass(slots=True)
@@ -97,29 +64,86 @@ class Lane:
     relay: str
     gate: ProcessGate = field(default_factory=ProcessGate)
     random: Random = field(default_factory=Random)
-    _after: int = 0
-    _full: bool = False
+    shared: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    doors: Doors | None = None
     settlement: Settlement = field(init=False)
     consumer: Consumer = field(init=False)
+    claims: Claims = field(init=False)
+    reads: frozenset[tuple[str, int]] = field(init=False)
+    places: Places = field(init=False)
+    pace: Pace = field(init=False)
+    meter: Meter = field(init=False)
+    losses: dict[int, BaseException] = field(default_factory=dict)
+    _uncounted: list[Claimed] = field(default_factory=list)
+    _singly: bool = False
+    _may_probe: bool = False
 
     def __post_init__(self) -> None:
         """Put together what the lane stands on."""
         self.settlement = Settlement(self.app, self.handler, relay=self.relay, clock=self.app.clock)
+        self.meter = self.settlement.meter
         self.consumer = Consumer(self.app, self.handler, self.app.clock, self.random)
+        self.claims = Claims(self.handler, self.pool, self.relay, self.app.clock, self.settlement)
+        self.reads = self.handler.reads
+        self.places = Places(self.pool, self.shared)
+        self.pace = Pace(self.handler, self.app.clock, self.settlement.destination, self.doors)
 
     async def run_once(self) -> int:
         """Claim one batch, run it, settle it; how many deliveries it had."""
         await self.gate.enter()  # before the claim: no lease runs out at the gate
         try:
-            starts_by = self.starts_by()
-            rows = await self.claim(
-                self.handler.concurrency if self.calls_out else self.handler.batch_max
-            )
-            if rows:
-                await self._run_batch(rows, starts_by)
+            batch = await self.take(self.batch_max)
+            if batch is None:
+                return 0
+            await batch.run()
+            return len(batch.rows)
         finally:
             await self.gate.leave()
-        return len(rows)
+
+    async def take(self, limit: int) -> LeasedBatch | HeldBatch | None:
+        """Claim up to `limit` deliveries, by the way that is cheapest for them; None for none."""
+        limit = self.pace.allowed(limit)
+        if not limit:
+            return None
+        batch = await self._take(limit)
+        if batch is not None:
+            self.pace.spend(len(batch.rows))
+        return batch
+
+    async def _take(self, limit: int) -> LeasedBatch | HeldBatch | None:
+        from outbox.held import HeldBatch  # noqa: PLC0415 - it builds on this module
+        from outbox.probing import take_probe  # noqa: PLC0415 - as above
+
+        if self._may_probe:
+            self._may_probe = False
+            if (probe := await take_probe(self)) is not None:
+                return probe
+        if self.may_hold:
+            return await HeldBatch.claim(self, min(limit, self.handler.batch_max))
+        starts_by = self.starts_by()
+        rows = await self.claims.claim(limit)
+        self.meter.claim(self.handler.name, len(rows), limit)
+        return LeasedBatch(self, rows, starts_by) if rows else None
+
+    def room(self, running: Collection[LeasedBatch | HeldBatch]) -> int:
+        """How many deliveries may be taken beside the batches under way; 0 for none now.
+
+        A handler that calls out takes a few at a time, so that statements are shared; a DATABASE
+        handler a batch, so that the claim of one overlaps the work on another.
+        """
+        if not self.calls_out:
+            most = BACKLOG_BATCHES_MAX if self.may_hold else DATABASE_BATCHES_MAX
+            return self.handler.batch_max if len(running) < most else 0
+        most = self.handler.concurrency
+        taken = sum(batch.in_flight for batch in running)
+        free = most - taken
+        if (taken and free < (most + 1) // 2) or len(running) >= SETTLING_MAX:
+            return 0
+        return max(free, 0)
+
+    def to_settle(self) -> AbstractAsyncContextManager[Conn]:
+        """A connection to settle on: with a `record`, which may take long, it needs a place."""
+        return self.places.connection() if self.settlement.is_heard else self.pool.connection()
 
     @staticmethod
     def starts_by() -> float:
@@ -134,202 +158,210 @@ class Lane:
         """Whether its handler's effect is outside our database."""
         return self.handler.effect is not Effect.DATABASE
 
-    def look_everywhere(self) -> None:
-        """Let the next claim start at the first id: rows that committed late lie below the mark."""
-        self._after = 0
+    @property
+    def may_hold(self) -> bool:
+        """Whether its next batch is to be claimed, tried and settled in one transaction."""
+        plain = not self.calls_out and not self.handler.ordered
+        return plain and self.claims.in_backlog and self.places.free
 
-    async def claim(self, limit: int) -> list[Claimed]:
-        """Lease up to `limit` due deliveries, by the order the handler asks for."""
-        order = self.handler.order
-        for _ in range(CLAIMS_MAX):
-            try:
-                async with self.pool.connection() as conn:
-                    return await self._claim(conn, order, self.terms(limit))
-            except psycopg.errors.UniqueViolation as error:
-                if error.diag.constraint_name != ONE_LEASE_PER_KEY:
-                    raise
-                if order is Order.NONE:  # keyed when the handler was still an ordered one
-                    order = Order.KEYED
-        return []
-
-    async def _claim(self, conn: Conn, order: Order, terms: ClaimTerms) -> list[Claimed]:
-        match order:
-            case Order.NONE:
-                rows = await queries.claim(conn, terms, after=self._after if self._full else 0)
-                self._full = len(rows) == terms.limit
-                self._after = max((row.id for row in rows if row.fresh), default=self._after)
-            case Order.KEYED:
-                rows = await queries.claim_keyed(conn, terms)
-            case Order.NEWEST:
-                async with conn.transaction():
-                    rows = await self._claim_newest(conn, terms)
-                    if (free := terms.limit - len(rows)) > 0:
-                        keyless = replace(terms, limit=free)
-                        rows += await queries.claim(conn, keyless, after=0, keyless=True)
-        return rows
+    @property
+    def batch_max(self) -> int:
+        """How many deliveries it takes at once."""
+        return self.handler.concurrency if self.calls_out else self.handler.batch_max
 
     async def clean_up(self) -> int:
         """Decide about expired leases and open circuits; how many deliveries were looked at."""
-        await self._probe_circuit()
-        async with self.pool.connection() as conn:
-            try:
-                if self.handler.effect is Effect.AMBIGUOUS:
-                    await self.expire_begun(conn)
-                await self.bury_poisoned(conn)
-            except psycopg.OperationalError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a `record` that breaks; the others go on
-                name = self.handler.name
-                log.error("delivery.settlement_failed", handler=name, **facts_of(error))  # noqa: TRY400
+        await probe_circuit(self)
+        self._may_probe = self.handler.breaks is not None
+        await self.tidy()
         seen = 0
         while seen < SUSPECTS_MAX and await self._run_suspect():
             seen += 1
         return seen
 
+    async def tidy(self) -> None:
+        """Decide about what ran out."""
+        await self._count_alone()
+        async with self.to_settle() as conn:
+            await self.decide_expired(conn)
+
+    async def decide_expired(self, conn: Conn) -> None:
+        """Say what leases that ran out mean for what is under them."""
+        from outbox import expiry  # noqa: PLC0415 - it builds on this module
+
+        await expiry.decide_expired(self, conn)
+
     def read(self, row: Claimed) -> Message | Ended | None:
-        """The message of `row`; an end if its payload lies; None if a newer relay must take it."""
+        """The message of `row`; an end if its payload lies; None if only other code can read it.
+
+        From then on nothing is claimed that this code cannot read.
+        """
         try:
-            return decode(self.app, row)
-        except VersionUnreadable:
-            log.warning(
-                "delivery.version_unreadable",
-                handler=self.handler.name,
-                topic=row.topic,
-                version=row.version,
-            )
-            return None
+            if (row.topic, row.version) in self.reads:
+                return decode(self.app, row)
         except ValidationError as error:
             return self.consumer.unreadable(row, error)
+        log.warning(
+            "delivery.version_unreadable",
+            handler=self.handler.name,
+            topic=row.topic,
+            version=row.version,
+        )
+        self.claims.reads = read_by(self.handler)
+        return None
 
-    async def give_back(self, rows: Sequence[Claimed], wait: timedelta = timedelta(0)) -> None:
-        """Return leases unused."""
+    def read_chains(
+        self, rows: Sequence[Claimed]
+    ) -> tuple[list[Chain], list[Ended], list[Claimed]]:
+        """What is to be tried, in chains; what its payload ended; what is left to another relay.
+
+        A chain is broken off at a message that only a newer relay can read, or whose lie ends it
+        dead where that blocks its key.
+        """
+        chains: list[Chain] = []
+        lying: list[Ended] = []
+        left: list[Claimed] = []
+        cut: str | None = None
+        for row in rows:
+            key = row.key
+            if key is not None and key == cut:
+                left.append(row)
+                continue
+            match self.read(row):
+                case None:
+                    left.append(row)
+                    cut = key
+                case Ended() as end:
+                    lying.append(end)
+                    cut = key if self.handler.stops_at(end.outcome) else cut
+                case message if key is not None and chains and chains[-1][0][0].key == key:
+                    chains[-1].append((row, message))
+                case message:
+                    chains.append([(row, message)])
+        return chains, lying, left
+
+    async def give_back(
+        self, rows: Sequence[Claimed], *, keep: Collection[str | None] = ()
+    ) -> None:
+        """Return leases unused, and those of their keys but for the keys to `keep`."""
         if not rows:
             return
         token = token_of(rows[0])
-        async with self.pool.connection() as conn:
-            await queries.give_back(
-                conn,
-                ids=[row.id for row in rows],
-                token=token,
-                wait=wait,
-                now=self.app.clock.sql_now(),
-            )
-
-    def terms(self, limit: int) -> ClaimTerms:
-        """A claim of up to `limit` now, under a token of its own."""
-        return ClaimTerms(
-            handler=self.handler.name, relay=self.relay, token=uuid4(), limit=limit,
-            lease=self.handler.lease, now=self.app.clock.sql_now(),
-        )  # fmt: skip
-
-    async def _claim_newest(self, conn: Conn, terms: ClaimTerms) -> list[Claimed]:
-        newest = await queries.lock_newest(conn, terms)
-        if not newest:
-            return []
-        overtaken = await queries.supersede_overtaken(conn, terms, newest)
-        if overtaken:
-            await self.settlement.settle_superseded(
-                conn, overtaken, [self._reported(row) for row in overtaken]
-            )
-        return await queries.lease_ids(conn, terms, [one.id for one in newest if one.due])
-
-    async def expire_begun(self, conn: Conn) -> None:
-        """Hold (or send again, once) what began an ambiguous call and lost its lease."""
-        async with conn.transaction():
-            now = self.app.clock.sql_now()
-            lost = await queries.expire_begun(
-                conn, handler=self.handler.name, relay=self.relay, now=now
-            )
-            if not lost:
-                return
-            log.warning("delivery.outcome_unknown", handler=self.handler.name, count=len(lost))
-            resent: set[int] = set()
-            if self.handler.unknown is UnknownPolicy.RESEND_ONCE:
-                resent = await queries.resend_unknown(conn, ids=[row.id for row in lost], now=now)
-            held = [row for row in lost if row.id not in resent]
-            await self.settlement.settle_unknown_expired(
-                conn, held, [self._reported(row) for row in held]
-            )
-
-    async def bury_poisoned(self, conn: Conn) -> None:
-        """Give up what was claimed alone too often and never settled."""
-        async with conn.transaction():
-            buried = await queries.bury_poisoned(
-                conn, handler=self.handler.name, relay=self.relay,
-                lone_claims_max=self.handler.lone_claims_max, now=self.app.clock.sql_now(),
-            )  # fmt: skip
-            if buried:
-                log.error(
-                    "delivery.poison",
-                    handler=self.handler.name,
-                    delivery_ids=[row.id for row in buried],
-                )
-                await self.settlement.settle_poisoned(
-                    conn, buried, [self._reported(row) for row in buried]
+        async with self.pool.connection() as conn, conn.transaction():
+            await queries.give_back(conn, ids=[row.id for row in rows], token=token)
+            if keys := keys_of(rows).difference(keep):
+                await queries.release_keys(
+                    conn, handler=self.handler.name, token=token, keys=sorted(keys)
                 )
 
-    async def _run_batch(self, rows: Sequence[Claimed], starts_by: float) -> None:
+    async def release(self, rows: Sequence[Claimed]) -> None:
+        """Give back what keys a batch still holds; its deliveries have all ended or gone back."""
+        if keys := keys_of(rows):
+            async with self.pool.connection() as conn:
+                await queries.release_keys(
+                    conn, handler=self.handler.name, token=token_of(rows[0]), keys=sorted(keys)
+                )
+
+    async def run_batch(
+        self,
+        rows: Sequence[Claimed],
+        starts_by: float,
+        *,
+        over: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run and settle what was claimed; calls start until the loop's time is `starts_by`.
+
+        `over` is called as each call to the outside has ended.
+        """
         from outbox import calling, database  # noqa: PLC0415 - they build on this module
 
-        run = calling.run_batch if self.calls_out else database.run_batch
-        await run(self, rows, starts_by=starts_by)
+        if self.calls_out:
+            await calling.run_batch(self, rows, starts_by=starts_by, over=over)
+        else:
+            together, self._singly = not self._singly, False
+            # what was rolled back too late to be run singly is claimed again, and then it is
+            self._singly = await database.run_leased(
+                self, rows, starts_by=starts_by, together=together
+            )
+
+    def lose(self, ids: Sequence[int], error: BaseException) -> None:
+        """Note why the ends of deliveries could not be written; what was run alone is asked for."""
+        alone = {row.id for row in self._uncounted}
+        self.losses.update(dict.fromkeys(alone.intersection(ids), error))
+
+    async def _count_alone(self) -> None:
+        """Say of each that was run alone what that means; after an outage, when it is over."""
+        from outbox import expiry  # noqa: PLC0415 - it builds on this module
+
+        while self._uncounted:
+            await expiry.count_alone(self, self._uncounted[0])
+            del self._uncounted[0]
 
     async def _run_suspect(self) -> bool:
+        from outbox import expiry  # noqa: PLC0415 - it builds on this module
+
         async with self.pool.connection() as conn:
-            if not await queries.has_suspect(
-                conn, handler=self.handler.name, now=self.app.clock.sql_now()
-            ):
+            if not await self.claims.has_suspect(conn):
                 return False
+        if not self.pace.allowed(1):
+            return False
         await self.gate.enter_alone()
         try:
             starts_by = self.starts_by()
             async with self.pool.connection() as conn:
-                rows = await queries.claim_lone(conn, self.terms(1))
+                rows = await self.claims.claim_alone(conn)
             if not rows:
                 return False
+            self.pace.spend(1)
             log.warning("delivery.claimed_alone", handler=self.handler.name, delivery_id=rows[0].id)
-            await self._run_batch(rows, starts_by)
+            self._uncounted.append(rows[0])
+            try:
+                await self.run_batch(rows, starts_by)
+            except expiry.OUTAGES as error:
+                self.lose([rows[0].id], error)
+                raise
+            await self._count_alone()
         finally:
             await self.gate.leave_alone()
         return True
 
-    async def _probe_circuit(self) -> None:
-        if self.handler.check is None:
-            return
-        async with self.pool.connection() as conn:
-            now = self.app.clock.sql_now()
-            mine = await queries.take_circuit_probe(
-                conn, handler=self.handler.name, probe_after=CIRCUIT_PROBE_AFTER, now=now
-            )
-        if mine:
-            await self.check_credentials()
 
-    async def check_credentials(self) -> AttemptError | None:
-        """Run the handler's check and tell its circuit; what was wrong, None if all is well."""
-        if self.handler.check is None:
-            return None
-        try:
-            async with asyncio.timeout(self.handler.timeout.total_seconds()):
-                await self.handler.check()
-        except CredentialsRejected as error:
-            async with self.pool.connection() as conn:
-                await self.settlement.credentials_rejected(conn, error)
-            return error
-        except AttemptError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - a check that breaks says nothing about us
-            return TransientFailure(
-                "timeout" if isinstance(error, TimeoutError) else reason_of(error)
-            )
-        async with self.pool.connection() as conn:
-            await self.settlement.credentials_accepted(conn)
-        return None
+@dataclass(slots=True)
+class LeasedBatch:
+    """Deliveries under leases that are committed. `starts_by` as in `Lane.starts_by`.
 
-    def _reported(self, row: Claimed | Overtaken) -> Message:
-        try:
-            return decode(self.app, row)
-        except (VersionUnreadable, ValidationError):
-            return UnreadableMessage.model_construct()
+    `in_flight` is how many of them still take a slot: a call that has ended takes none, though its
+    settlement may be under way. `freed` is called when there are none left.
+    """
+
+    lane: Lane
+    rows: Sequence[Claimed]
+    starts_by: float
+    in_flight: int = 0
+    freed: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Each of them takes a slot from the start."""
+        self.in_flight = len(self.rows)
+
+    async def run(self) -> None:
+        """Try and settle all of it."""
+        await self.lane.run_batch(self.rows, self.starts_by, over=self._over)
+
+    def _over(self) -> None:
+        self.in_flight -= 1
+        if not self.in_flight and self.freed is not None:
+            self.freed()
+
+
+def read_by(handler: Handler) -> list[str]:
+    """What the code of `handler` reads, as claims and queues are told."""
+    return sorted(f"{topic} {version}" for topic, version in handler.reads)
+
+
+def keys_of(rows: Sequence[Claimed]) -> set[str]:
+    """The ordering keys of claimed rows."""
+    return {row.key for row in rows if row.key is not None}
 
 
 def token_of(row: Claimed) -> UUID:

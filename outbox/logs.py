@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 
-def configure_logs(level: int = logging.INFO) -> None:
-    """Set the process's logging up; DEBUG adds a line per attempt, ERROR keeps errors only."""
+def configure_logs(level: int = logging.INFO, *, form: str = "auto") -> None:
+    """Set the process's logging up; DEBUG adds a line per attempt, ERROR keeps errors only.
+
+    `form` is `json`, `console`, or `auto`: console on a terminal.
+    """
     renderer: Processor
-    if sys.stderr.isatty():
-        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    if form == "console" or (form == "auto" and sys.stderr.isatty()):
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     else:
         renderer = structlog.processors.JSONRenderer(default=str)
     structlog.configure(

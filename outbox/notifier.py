@@ -21,7 +21,18 @@ class Notifier:
 
     def __init__(self, dsn: str | None) -> None:
         self._dsn = dsn
-        self._rung = asyncio.Event()
+        self.listening = False
+        """Whether a connection hears the bell now."""
+        self._waiting: list[asyncio.Event] = []
+
+    @property
+    def hears(self) -> bool:
+        """Whether there is anything to listen on; if not, nobody need ring."""
+        return self._dsn is not None
+
+    def listen_on(self, dsn: str | None) -> None:
+        """Where to listen from the next connection on; None means nowhere."""
+        self._dsn = dsn
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until `stop`; without a connection everything goes on by polling alone."""
@@ -40,21 +51,53 @@ class Notifier:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), RECONNECT_SECONDS)
 
-    async def wait(self, seconds: float) -> None:
-        """Return when the bell rings, or after `seconds`."""
-        rung = self._rung
-        with suppress(TimeoutError):
-            await asyncio.wait_for(rung.wait(), seconds)
+    def subscribe(self) -> asyncio.Event:
+        """An event that every ring sets; whoever waits for it clears it before looking."""
+        event = asyncio.Event()
+        self._waiting.append(event)
+        return event
 
     def ring(self) -> None:
-        """Wake everybody who waits now."""
-        self._rung.set()
-        self._rung = asyncio.Event()
+        """Wake everybody."""
+        for event in self._waiting:
+            event.set()
 
     async def _listen(self, stop: asyncio.Event) -> None:
+        """Ring for what arrives, straight from the socket."""
+        loop = asyncio.get_running_loop()
         conn: AsyncConnection[Any]
         async with await AsyncConnection.connect(self._dsn or "", autocommit=True) as conn:
             await conn.execute(CHANNEL_LISTEN)
-            while not stop.is_set():
-                async for _ in conn.notifies(timeout=1.0, stop_after=1):
+            ended, socket = asyncio.Event(), conn.fileno()
+
+            def hear() -> None:
+                try:
+                    conn.pgconn.consume_input()
+                except psycopg.OperationalError:  # the server has gone
+                    loop.remove_reader(socket)
+                    ended.set()
+                    return
+                if conn.pgconn.notifies() is not None:
+                    while conn.pgconn.notifies() is not None:
+                        pass  # one ring for all that came at once
                     self.ring()
+
+            loop.add_reader(socket, hear)
+            self.listening = True
+            try:
+                await _first(stop, ended)
+            finally:
+                self.listening = False
+                loop.remove_reader(socket)
+            if ended.is_set():
+                problem = "the connection that listens was closed"
+                raise psycopg.OperationalError(problem)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
+
+REASON_UNFIT = "reason_unfit"
+"""Stored for a reason that is no code: a sentence may quote what must not be stored (P12)."""
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,199}")  # as in the checks of revision 0016
 
 Json: TypeAlias = "str | int | float | bool | Mapping[str, Json] | list[Json] | None"
 
@@ -61,13 +67,31 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """Set by the engine: whoever published it took it back before it began."""
+    """Set by the engine: whoever published it took it back before it began.
+
+    With the reason `dismissed`, a person closed its dead letter for good.
+    """
 
     reason: str = "withdrawn"
 
 
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """Set by the engine: a person gave what was dead or unknown another chance; it waits again."""
+
+    reason: str = "redriven"
+
+
 Outcome: TypeAlias = Done | Suppressed | Retry | Dead | Unknown
-AnyOutcome: TypeAlias = Outcome | Superseded | Withdrawn
+AnyOutcome: TypeAlias = Outcome | Superseded | Withdrawn | Redriven
+
+
+def code_of(reason: str) -> str:
+    """`reason` if it is a code (at most 200 letters, digits, `_`, `.`, `:` and `-`) or empty.
+
+    Anything else becomes `reason_unfit`.
+    """
+    return reason if not reason or _CODE.fullmatch(reason) else REASON_UNFIT
 
 
 def outcome_name(outcome: AnyOutcome) -> str:

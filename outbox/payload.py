@@ -36,6 +36,7 @@ KEY_CHARS_MAX = 400
 PRIORITY_MAX = 100
 SEQUENCE_MAX = 2**63 - 1
 
+_CHARS_SURE_TO_FIT = PAYLOAD_BYTES_MAX // 4  # a character takes at most four bytes of UTF-8
 _PLAIN = frozenset({str, int, bool, UUID, type(None)})
 
 
@@ -44,15 +45,15 @@ def encode(message: Message) -> str:
     if not isinstance(message, Message):
         msg = f"publish takes an instance of a Message class, this is a {type(message).__name__}"
         raise PublishError(msg)
-    _check_value(message.declaration.topic, message, type(message).__name__)
+    if not _PLAIN.issuperset(map(type, message.__dict__.values())):
+        _check_value(message.declaration.topic, message, type(message).__name__)
     try:
         text = message.model_dump_json()
     except PydanticSerializationError as error:
         raise PayloadInvalid(
             message.declaration.topic, "it holds text that is not valid UTF-8"
         ) from error
-    size_bytes = len(text.encode())
-    if size_bytes > PAYLOAD_BYTES_MAX:
+    if len(text) > _CHARS_SURE_TO_FIT and (size_bytes := len(text.encode())) > PAYLOAD_BYTES_MAX:
         raise PayloadTooLarge(
             topic=message.declaration.topic, size_bytes=size_bytes, bytes_max=PAYLOAD_BYTES_MAX
         )
@@ -63,10 +64,8 @@ def encode(message: Message) -> str:
     return text
 
 
-def check_key(field: str, value: str | None) -> None:
+def check_key(field: str, value: str) -> None:
     """Raise `KeyInvalid` unless `value` can serve as an ordering or dedup key."""
-    if value is None:
-        return
     if not isinstance(value, str):
         raise KeyInvalid(field, f"is a {type(value).__name__}")
     if not value:
@@ -79,10 +78,8 @@ def check_key(field: str, value: str | None) -> None:
         raise KeyInvalid(field, f"has {len(value)} characters, the most is {KEY_CHARS_MAX}")
 
 
-def check_due_at(due_at: datetime | None) -> None:
+def check_due_at(due_at: datetime) -> None:
     """Raise `NaiveDatetime` or `TermInvalid` unless `due_at` names an instant."""
-    if due_at is None:
-        return
     if not isinstance(due_at, datetime):
         raise TermInvalid("due_at", f"is a {type(due_at).__name__}; give an aware datetime")
     if due_at.tzinfo is None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection
 from psycopg.rows import class_row, tuple_row
 
 from outbox.statements import load
@@ -19,49 +19,49 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from sqlalchemy.engine import Connection as SqlConnection
-
 Now: TypeAlias = datetime | None
 Conn: TypeAlias = AsyncConnection[Any]
-PublishedRow: TypeAlias = tuple[int | None, bool, int, str | None]
 
-PUBLISH_MESSAGES = load("outbox", "publish_messages")
 PUBLISH_ADDRESSED = load("outbox", "publish_addressed")
 CLAIM = load("outbox", "claim")
-CLAIM_KEYED = load("outbox", "claim_keyed")
-LOCK_NEWEST = load("outbox", "lock_newest")
+CLAIM_HELD = load("outbox", "claim_held")
+CLAIM_RANKED = load("outbox", "claim_ranked")
+HAS_RANKED = load("outbox", "has_ranked")
+NEWEST_READY = load("outbox", "newest_ready")
+NOTE_BATCH = load("outbox", "note_batch")
 LEASE_IDS = load("outbox", "lease_ids")
+MARK_SUSPECTS = load("outbox", "mark_suspects")
+SETTLE_HELD = load("outbox", "settle_held")
+LOCK_KEYS = load("outbox", "lock_keys")
+LEASE_RUNS = load("outbox", "lease_runs")
+FIND_NEWEST = load("outbox", "find_newest")
+LEASE_NEWEST = load("outbox", "lease_newest")
+RELEASE_KEYS = load("outbox", "release_keys")
+CLOSE_LEASES = load("outbox", "close_leases")
 SUPERSEDE_OVERTAKEN = load("outbox", "supersede_overtaken")
 CLAIM_LONE = load("outbox", "claim_lone")
 HAS_SUSPECT = load("outbox", "has_suspect")
 EXPIRE_BEGUN = load("outbox", "expire_begun")
+UNCOUNT_ALONE = load("outbox", "uncount_alone")
+HOLD_REFUSED = load("outbox", "hold_refused")
 RESEND_UNKNOWN = load("outbox", "resend_unknown")
 BURY_POISONED = load("outbox", "bury_poisoned")
 MARK_BEGUN = load("outbox", "mark_begun")
+SETTLE_DONE = load("outbox", "settle_done")
 SETTLE_FINAL = load("outbox", "settle_final")
 SETTLE_RETRY = load("outbox", "settle_retry")
 SETTLE_DEAD = load("outbox", "settle_dead")
 SETTLE_UNKNOWN = load("outbox", "settle_unknown")
 GIVE_BACK = load("outbox", "give_back")
-REGISTER_HANDLER = load("outbox", "register_handler")
-REGISTER_ROUTE = load("outbox", "register_route")
-ADOPT_UNROUTED = load("outbox", "adopt_unrouted")
-HOLD_DESTINATION = load("outbox", "hold_destination")
-OPEN_CIRCUIT = load("outbox", "open_circuit")
-TAKE_CIRCUIT_PROBE = load("outbox", "take_circuit_probe")
-CLOSE_CIRCUIT = load("outbox", "close_circuit")
-BEAT = load("outbox", "beat")
-LEAVE = load("outbox", "leave")
-
-PUBLISH_COLUMNS = (
-    "topics", "payloads", "keys", "dedup_keys", "due_ats", "sequences", "correlation_ids",
-    "versions", "headers", "priorities", "dedup_windows",
-)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A delivery under our lease, with its message still undecoded."""
+class Claimed(NamedTuple):
+    """A delivery under our lease, with its message still undecoded.
+
+    `run` is how many rows of its key were looked at, where the claim was one of runs. `fresh` says
+    that all before it by id had their turn; None: it is of low priority and nothing else was left.
+    The first fields are the columns of every claiming statement, in their order.
+    """
 
     id: int
     message_id: int
@@ -70,7 +70,7 @@ class Claimed:
     attempts: int
     resends: int
     lease_until: datetime
-    fresh: bool
+    fresh: bool | None
     topic: str
     version: int
     payload: str
@@ -79,7 +79,20 @@ class Claimed:
     sequence: int | None
     correlation_id: str | None
     created_at: datetime
+    run: int = 0
     lease_token: UUID | None = None
+
+
+CLAIMED_COLUMNS = Claimed._fields.index("run")
+
+
+class Locked(NamedTuple):
+    """Keys that are ours, and those in other hands; how far the look came, and if more follows."""
+
+    keys: list[str]
+    busy: list[str]
+    seen_to: int | None
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +122,28 @@ class Overtaken:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """A delivery that was decided about without an attempt, with its message."""
+
+    id: int
+    message_id: int
+    handler: str
+    attempts: int
+    topic: str
+    version: int
+    payload: str
+    message_key: str | None
+    sequence: int | None
+    correlation_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimTerms:
-    """Who claims, for which handler, how much and for how long."""
+    """Who claims, for which handler, how much and for how long.
+
+    `reads` are the topics and versions that may be claimed (`topic version`); None for all.
+    """
 
     handler: str
     relay: str
@@ -118,36 +151,15 @@ class ClaimTerms:
     limit: int
     lease: timedelta
     now: Now
+    reads: list[str] | None = None
 
     def params(self, **more: Any) -> dict[str, Any]:
         """The named parameters of a claim."""
         return {
             "handler": self.handler, "relay": self.relay, "token": self.token, "limit": self.limit,
-            "again_limit": (self.limit + 1) // 2, "lease": self.lease, "now": self.now, **more,
+            "again_limit": (self.limit + 1) // 2, "lease": self.lease, "now": self.now,
+            "reads": self.reads, **more,
         }  # fmt: skip
-
-
-def publish_sync(
-    conn: Connection[Any], rows: Mapping[str, Any], now: Now = None
-) -> list[PublishedRow]:
-    """Publish columns of rows on a sync connection."""
-    with conn.cursor(row_factory=tuple_row) as cursor:
-        return cursor.execute(PUBLISH_MESSAGES, {**rows, "now": now}).fetchall()
-
-
-async def publish_async(conn: Conn, rows: Mapping[str, Any], now: Now = None) -> list[PublishedRow]:
-    """Publish columns of rows on an async connection."""
-    async with conn.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(PUBLISH_MESSAGES, {**rows, "now": now})
-        return await cursor.fetchall()
-
-
-def publish_sqlalchemy(
-    conn: SqlConnection, rows: Mapping[str, Any], now: Now = None
-) -> list[PublishedRow]:
-    """Publish columns of rows through SQLAlchemy, on its psycopg driver."""
-    result = conn.exec_driver_sql(PUBLISH_MESSAGES, {**rows, "now": now})
-    return [(row[0], row[1], row[2], row[3]) for row in result]
 
 
 async def publish_addressed(conn: Conn, **params: Any) -> int:
@@ -163,35 +175,120 @@ async def claim(
     conn: Conn, terms: ClaimTerms, *, after: int, keyless: bool = False
 ) -> list[Claimed]:
     """Lease due deliveries with ids above `after` (retries of any id), in no order of keys."""
-    return await _claimed(conn, CLAIM, terms.params(after=after, keyless=keyless))
+    return await claimed(conn, CLAIM, terms.params(after=after, keyless=keyless), terms.token)
 
 
-async def claim_keyed(conn: Conn, terms: ClaimTerms) -> list[Claimed]:
-    """Lease the heads of keys of an ordered handler."""
-    return await _claimed(conn, CLAIM_KEYED, terms.params())
+async def claim_held(conn: Conn, terms: ClaimTerms, *, after: int) -> list[Claimed]:
+    """Lock due deliveries, with ids as in `claim`, for as long as the transaction lasts."""
+    return await claimed(conn, CLAIM_HELD, terms.params(after=after), terms.token)
 
 
-async def claim_lone(conn: Conn, terms: ClaimTerms) -> list[Claimed]:
-    """Lease at most one delivery that was taken and not settled."""
-    return await _claimed(conn, CLAIM_LONE, terms.params())
+async def claim_ranked(
+    conn: Conn, terms: ClaimTerms, *, after: int, by_age: bool, keyless: bool
+) -> list[Claimed]:
+    """The same by priority, or `by_age` of whatever priority."""
+    params = terms.params(after=after, by_age=by_age, keyless=keyless)
+    return await claimed(conn, CLAIM_RANKED, params, terms.token)
 
 
-async def has_suspect(conn: Conn, *, handler: str, now: Now) -> bool:
-    """Whether a delivery was taken and not settled."""
-    cursor = await conn.execute(HAS_SUSPECT, {"handler": handler, "now": now})
-    return await cursor.fetchone() is not None
+async def has_ranked(conn: Conn, *, handler: str) -> bool:
+    """Whether anything due since its publication has a priority of its own."""
+    return await (await conn.execute(HAS_RANKED, {"handler": handler})).fetchone() is not None
 
 
-async def lock_newest(conn: Conn, terms: ClaimTerms) -> list[Newest]:
-    """The newest delivery of each key with something due; the keys stay locked till commit."""
-    async with conn.cursor(row_factory=class_row(Newest)) as cursor:
-        await cursor.execute(LOCK_NEWEST, terms.params())
-        return await cursor.fetchall()
+async def newest_ready(conn: Conn, *, handler: str) -> int | None:
+    """The highest id of what is due since its publication."""
+    async with conn.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(NEWEST_READY, {"handler": handler})
+        row = await cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
+async def note_batch(conn: Conn, terms: ClaimTerms, ids: Sequence[int]) -> None:
+    """Note which deliveries are locked, on another connection than the one that locked them."""
+    await conn.execute(
+        NOTE_BATCH, terms.params(ids=array(ids), first_id=min(ids), last_id=max(ids)), prepare=True
+    )
 
 
 async def lease_ids(conn: Conn, terms: ClaimTerms, ids: Sequence[int]) -> list[Claimed]:
-    """Lease deliveries chosen before in this transaction."""
-    return await _claimed(conn, LEASE_IDS, terms.params(ids=list(ids)))
+    """Lease what of `ids` nobody else has; the note of the batch becomes their lease."""
+    return await claimed(conn, LEASE_IDS, terms.params(ids=list(ids)), terms.token)
+
+
+async def mark_suspects(conn: Conn, *, handler: str, now: Now) -> None:
+    """Leave to `claim_lone` what a worker had locked when it died."""
+    await conn.execute(MARK_SUSPECTS, {"handler": handler, "now": now})
+
+
+async def lock_keys(
+    conn: Conn, terms: ClaimTerms, *, again_keys: Sequence[str], **looked: int
+) -> Locked:
+    """Take the leases of up to `terms.limit` keys with something due in the next `window` rows.
+
+    `looked` are `after`, the low-water mark; `window`; `headed`, whether a key goes by its head;
+    `unhandled`, whether by nothing of it being taken; and `blocks`, whether a dead letter keeps
+    what follows it.
+    """
+    params = terms.params(again_keys=list(again_keys), **looked)
+    async with conn.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(LOCK_KEYS, params)
+        rows = await cursor.fetchall()
+    keys = [row[0] for row in rows if row[1] is True]
+    busy = [row[0] for row in rows if row[1] is False]
+    return Locked(keys, busy, rows[0][2], rows[0][3])
+
+
+async def lease_runs(
+    conn: Conn, terms: ClaimTerms, keys: Sequence[str], *, run_max: int, blocks: bool
+) -> list[Claimed]:
+    """Lease runs from the heads of keys that are ours, up to `terms.limit` deliveries in all.
+
+    `blocks`: nothing that a dead letter of its key precedes.
+    """
+    looked = {"run_max": run_max, "look_max": run_max + 1, "blocks": blocks}
+    params = terms.params(keys=list(keys), **looked)
+    return await claimed(conn, LEASE_RUNS, params, terms.token)
+
+
+async def claim_lone(conn: Conn, terms: ClaimTerms, *, headed: bool, blocks: bool) -> list[Claimed]:
+    """Lease at most one delivery that was taken and not settled; `headed`: the head of a key."""
+    params = terms.params(headed=headed, blocks=blocks)
+    return await claimed(conn, CLAIM_LONE, params, terms.token)
+
+
+async def has_suspect(
+    conn: Conn, terms: ClaimTerms, *, headed: bool, blocks: bool, probes: bool
+) -> bool:
+    """Whether a delivery was taken and not settled; `probes`: it may be an open breaker's probe."""
+    params = terms.params(headed=headed, blocks=blocks, probes=probes)
+    cursor = await conn.execute(HAS_SUSPECT, params)
+    return await cursor.fetchone() is not None
+
+
+async def find_newest(conn: Conn, terms: ClaimTerms, keys: Sequence[str]) -> list[Newest]:
+    """The newest delivery of each key that is ours and has no lease out."""
+    async with conn.cursor(row_factory=class_row(Newest)) as cursor:
+        await cursor.execute(FIND_NEWEST, terms.params(keys=list(keys)))
+        return await cursor.fetchall()
+
+
+async def lease_newest(
+    conn: Conn, terms: ClaimTerms, ids: Sequence[int], *, keys: Sequence[str]
+) -> list[Claimed]:
+    """Lease deliveries chosen before in this transaction; `keys` that got none are given back."""
+    params = terms.params(ids=list(ids), keys=list(keys))
+    return await claimed(conn, LEASE_NEWEST, params, terms.token)
+
+
+async def release_keys(conn: Conn, *, handler: str, token: UUID, keys: Sequence[str]) -> None:
+    """Give back the leases of keys."""
+    await conn.execute(RELEASE_KEYS, {"handler": handler, "token": token, "keys": list(keys)})
+
+
+async def close_leases(conn: Conn, *, handler: str, now: Now) -> None:
+    """Forget expired leases with nothing under them."""
+    await conn.execute(CLOSE_LEASES, {"handler": handler, "now": now})
 
 
 async def supersede_overtaken(
@@ -208,9 +305,12 @@ async def supersede_overtaken(
         return await cursor.fetchall()
 
 
-async def expire_begun(conn: Conn, *, handler: str, relay: str, now: Now) -> list[Claimed]:
-    """Mark begun calls without a lease as unknown; what they were."""
-    return await _claimed(conn, EXPIRE_BEGUN, {"handler": handler, "relay": relay, "now": now})
+async def expire_begun(
+    conn: Conn, *, handler: str, relay: str, ids: Sequence[int] | None, now: Now
+) -> list[Claimed]:
+    """Mark begun calls without a lease (of `ids`, if given) as unknown; what they were."""
+    params = {"handler": handler, "relay": relay, "ids": ids, "now": now}
+    return await claimed(conn, EXPIRE_BEGUN, params)
 
 
 async def resend_unknown(conn: Conn, *, ids: Sequence[int], now: Now) -> set[int]:
@@ -218,12 +318,19 @@ async def resend_unknown(conn: Conn, *, ids: Sequence[int], now: Now) -> set[int
     return await _ids(conn, RESEND_UNKNOWN, {"ids": list(ids), "now": now})
 
 
-async def bury_poisoned(
-    conn: Conn, *, handler: str, relay: str, lone_claims_max: int, now: Now
-) -> list[Claimed]:
-    """Dead-letter what killed its workers too often."""
-    params = {"handler": handler, "relay": relay, "lone_claims_max": lone_claims_max, "now": now}
-    return await _claimed(conn, BURY_POISONED, params)
+async def bury_poisoned(conn: Conn, **params: Any) -> list[Claimed]:
+    """Dead-letter what (of `ids`, if not null) killed its workers too often."""
+    return await claimed(conn, BURY_POISONED, params)
+
+
+async def uncount_alone(conn: Conn, *, ids: Sequence[int], outage: bool) -> set[int]:
+    """Forget that these were claimed alone; with `outage` also what has a lease."""
+    return await _ids(conn, UNCOUNT_ALONE, {"ids": list(ids), "outage": outage})
+
+
+async def hold_refused(conn: Conn, *, ids: Sequence[int], **params: Any) -> set[int]:
+    """Hold what `record` refuses, if it was claimed alone at least `alone_min` times."""
+    return await _ids(conn, HOLD_REFUSED, {"ids": list(ids), **params})
 
 
 async def mark_begun(
@@ -234,11 +341,19 @@ async def mark_begun(
     return await _ids(conn, MARK_BEGUN, params)
 
 
-async def give_back(
-    conn: Conn, *, ids: Sequence[int], token: UUID, wait: timedelta, now: Now
-) -> set[int]:
-    """Return leases unused, due again after `wait`."""
-    return await _ids(conn, GIVE_BACK, {"ids": list(ids), "token": token, "wait": wait, "now": now})
+async def give_back(conn: Conn, *, ids: Sequence[int], token: UUID) -> set[int]:
+    """Return leases unused; nothing is counted."""
+    return await _ids(conn, GIVE_BACK, {"ids": list(ids), "token": token})
+
+
+async def settle_done(conn: Conn, *, ids: Sequence[int], token: UUID, **params: Any) -> set[int]:
+    """Settle what was simply done, all under one token; the ids still held."""
+    return await _ids(conn, SETTLE_DONE, {"ids": array(ids), "token": token, **params})
+
+
+async def settle_held(conn: Conn, *, ids: Sequence[int], token: UUID, **params: Any) -> set[int]:
+    """Settle what was simply done and is locked by this transaction; the ids it removed."""
+    return await _ids(conn, SETTLE_HELD, {"ids": array(ids), "token": token, **params})
 
 
 async def settle(
@@ -257,81 +372,25 @@ SETTLING = {
 }
 
 
-async def register(
-    conn: Conn, handlers: Sequence[str], routes: Sequence[tuple[str, str, bool]]
-) -> None:
-    """Add what is missing of handlers and routes."""
-    async with conn.cursor() as cursor:
-        await cursor.executemany(REGISTER_HANDLER, [{"handler": name} for name in handlers])
-        await cursor.executemany(
-            REGISTER_ROUTE,
-            [
-                {"topic": topic, "handler": name, "ordered": ordered}
-                for topic, name, ordered in routes
-            ],
-        )
-
-
-async def adopt_unrouted(conn: Conn) -> int:
-    """Deliver up to 1,000 parked messages whose topic has a route by now; how many."""
-    return await _one_int(conn, ADOPT_UNROUTED, {})
-
-
-async def hold_destination(
-    conn: Conn, *, handler: str, wait: timedelta, reason: str, now: Now
-) -> datetime | None:
-    """Hold a destination; the new end, or None when it was held longer already."""
-    async with conn.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(
-            HOLD_DESTINATION, {"handler": handler, "wait": wait, "reason": reason, "now": now}
-        )
-        row = await cursor.fetchone()
-    return None if row is None else row[0]
-
-
-async def open_circuit(
-    conn: Conn, *, handler: str, reason: str, probe_after: timedelta, now: Now
-) -> bool:
-    """Open the credential circuit; True for the one that did."""
-    params = {"handler": handler, "reason": reason, "probe_after": probe_after, "now": now}
-    return (await conn.execute(OPEN_CIRCUIT, params)).rowcount > 0
-
-
-async def take_circuit_probe(conn: Conn, *, handler: str, probe_after: timedelta, now: Now) -> bool:
-    """Whether it is ours to check the credentials now."""
-    params = {"handler": handler, "probe_after": probe_after, "now": now}
-    return (await conn.execute(TAKE_CIRCUIT_PROBE, params)).rowcount > 0
-
-
-async def close_circuit(conn: Conn, *, handler: str) -> bool:
-    """Close the credential circuit; True for the one that did."""
-    return (await conn.execute(CLOSE_CIRCUIT, {"handler": handler})).rowcount > 0
-
-
-async def beat(conn: Conn, *, relay: str, handlers: Sequence[str], asleep: bool) -> None:
-    """Say that this relay lives, and whether it wants the bell."""
-    await conn.execute(BEAT, {"relay": relay, "handlers": list(handlers), "asleep": asleep})
-
-
-async def leave(conn: Conn, *, relay: str) -> None:
-    """Take this relay's row away."""
-    await conn.execute(LEAVE, {"relay": relay})
-
-
-async def _claimed(conn: Conn, statement: Any, params: Mapping[str, Any]) -> list[Claimed]:
-    async with conn.cursor(row_factory=class_row(Claimed)) as cursor:
+async def claimed(
+    conn: Conn, statement: Any, params: Mapping[str, Any], token: UUID | None = None
+) -> list[Claimed]:
+    """Run a claiming statement; its rows, under `token`."""
+    rows: list[tuple[Any, ...]]
+    async with conn.cursor(row_factory=tuple_row, binary=True) as cursor:
         await cursor.execute(statement, params)
-        return await cursor.fetchall()
+        rows = await cursor.fetchall()
+    if rows and len(rows[0]) == CLAIMED_COLUMNS:
+        return [Claimed._make((*row, 0, token)) for row in rows]
+    return [Claimed._make((*row, token)) for row in rows]
+
+
+def array(ids: Sequence[int]) -> str:
+    """`ids` as PostgreSQL writes an array; psycopg, which looks at each, is ten times slower."""
+    return "{" + ",".join(map(str, ids)) + "}"
 
 
 async def _ids(conn: Conn, statement: Any, params: Mapping[str, Any]) -> set[int]:
-    async with conn.cursor(row_factory=tuple_row) as cursor:
+    async with conn.cursor(row_factory=tuple_row, binary=True) as cursor:
         await cursor.execute(statement, params)
         return {row[0] for row in await cursor.fetchall()}
-
-
-async def _one_int(conn: Conn, statement: Any, params: Mapping[str, Any]) -> int:
-    async with conn.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(statement, params)
-        row = await cursor.fetchone()
-    return 0 if row is None else int(row[0])

@@ -1,5 +1,7 @@
 """The relay: every handler's lane, in one process, until it is told to stop.
 
+A transport decides what a lane does with what it claims: run it here, or hand it to workers.
+
 At least once: a lease is committed before a delivery is tried, and only its holder may settle. A
 crash anywhere costs one lease of delay, never a message. Many relays may run on one database; they
 share nothing but SKIP LOCKED.
@@ -11,6 +13,8 @@ import asyncio
 import os
 import socket
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -19,29 +23,54 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from outbox import calling, inspection, queries
-from outbox.dsn import libpq_dsn, without_jit
-from outbox.lane import Lane, ProcessGate
+from outbox import queries_cluster, queries_routes
+from outbox.asking import ask_due
+from outbox.claiming import LOOK_SECONDS
+from outbox.collector import calm_collector
+from outbox.connections import connections_for
+from outbox.consume import is_ours
+from outbox.doors import Doors
+from outbox.dsn import libpq_dsn, relay_options
+from outbox.gate import ProcessGate
+from outbox.handler import LEASE_MARGIN
+from outbox.house import House
+from outbox.meter import Meter
 from outbox.notifier import Notifier
-from outbox.readiness import require_schema
+from outbox.readiness import check_database
+from outbox.redrive import advance_open
+from outbox.retention import keep_pruning
+from outbox.saga.stored import check_stored
+from outbox.self_audit import SelfAudit
 from outbox.settlement import facts_of
+from outbox.tracing import find_spans
+from outbox.transport import INLINE
+from outbox.vitals import RelayVitals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from outbox.app import App
-    from outbox.queries import Claimed
+    from outbox.held import HeldBatch
+    from outbox.lane import Lane, LeasedBatch
+    from outbox.transport import Transport
 
 log = structlog.get_logger("outbox")
 
 POLL_SECONDS = 0.25
 """How long an idle lane waits for the bell before it looks by itself."""
 
-LOOK_SECONDS = 2.0
-"""How often a lane looks at what a claim does not see: expired leases, circuits, late commits."""
+FAST_POLL_SECONDS, FAST_POLL_FOR_SECONDS = 0.002, 0.25
+"""How often, and for how long, a lane looks by itself while its flag may be news to publishers."""
 
-BEAT_SECONDS = 5.0
-"""How often a relay says that it lives."""
+SLOW_POLL_SECONDS = 0.05
+"""How often a lane looks that has nothing to do while others have a crowd."""
+
+QUIET_SECONDS = 0.02
+"""How long there must have been no crowd before publishers are asked to ring."""
+
+CROWD = 8
+"""So many deliveries in one claim are a crowd: publishers need not ring for more."""
+
 
 ERROR_WAIT_SECONDS = 1.0
 """How long a lane waits after the database failed it."""
@@ -53,7 +82,10 @@ def relay_name() -> str:
 
 
 class Relay:
-    """Runs the lanes of an application's handlers (all of them, or those in `only`)."""
+    """Runs the lanes of an application's handlers (all of them, or those in `only`).
+
+    `wake_ups` False: it never asks publishers to ring, and looks by polling alone.
+    """
 
     def __init__(  # noqa: PLR0913 - each is optional and named
         self,
@@ -64,54 +96,111 @@ class Relay:
         listen_dsn: str | None = None,
         random: Random | None = None,
         connections_max: int | None = None,
+        wake_ups: bool = True,
+        transport: Transport = INLINE,
     ) -> None:
-        self._app, self.dsn = app, libpq_dsn(dsn)
+        self._app, self.dsn, self._transport = app, libpq_dsn(dsn), transport
         self.name = relay_name()
         handlers = [
             handler for name, handler in app.handlers.items() if only is None or name in only
         ]
-        size = connections_max or min(2 * len(handlers) + 2, 24)
+        size, shared = connections_for(len(handlers), connections_max)
+        self._lease_max = max((handler.lease for handler in handlers), default=LEASE_MARGIN)
+        self._sessions: dict[str, Any] = {"autocommit": True}
         self.pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-            # an address for LISTEN of its own means that the other one leads through a pooler
-            self.dsn if listen_dsn else without_jit(self.dsn),
+            self.dsn,
             min_size=1,
             max_size=size,
             open=False,
             timeout=30,
-            kwargs={"autocommit": True},
+            kwargs=self._sessions,  # what a session may have is known once the database was asked
             name=self.name,
         )
-        self._gate = ProcessGate()
-        self._notifier = Notifier(libpq_dsn(listen_dsn or dsn))
+        gate, doors = ProcessGate(), Doors(self.pool, app.clock)
+        self._gate, places = gate, asyncio.Semaphore(shared)
+        self._listen_dsn = None if listen_dsn is None else libpq_dsn(listen_dsn)
+        self._wake_ups = wake_ups
+        self._notifier = Notifier(self._listen_dsn)
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
+        meter = Meter()
         self.lanes = {
-            handler.name: Lane(self._app, handler, self.pool, self.name, self._gate, self._random)
+            handler.name: transport.lane(
+                self._app, handler, self.pool, self.name, gate, self._random, places, doors
+            )
             for handler in handlers
         }
-        self._busy: set[str] = set()
+        for lane in self.lanes.values():
+            lane.settlement.meter = lane.meter = meter
+        self._running: dict[str, dict[asyncio.Task[None], LeasedBatch | HeldBatch]] = {}
+        self.vitals = RelayVitals(
+            self.name, self._in_flight, meter,
+            audit=SelfAudit(app, frozenset(self.lanes)), listening=self._hears,
+            trouble=lambda: transport.trouble, hands_over=transport.hands_over,
+        )  # fmt: skip
+        self._moved_at: dict[str, float] = {}
         self._asleep = False
+        self._asleep_at = self._crowded_at = float("-inf")
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Relay]:
-        """Open the pool and the application's resources, check the schema, add missing routes."""
-        await require_schema(self.dsn)
-        async with self.pool, self._app.lifespan():
+        """Check the schema, open the pool and what the transport needs, add missing routes."""
+        self._suit(pooled=await check_database(self.dsn) or self._listen_dsn is not None)
+        async with self.pool, self._transport.opened(self._app):
+            spans = find_spans()  # once: a provider is set at the start or in the lifespan
+            for lane in self.lanes.values():
+                lane.consumer = replace(lane.consumer, spans=spans)
             async with self.pool.connection() as conn, conn.transaction():
-                await queries.register(conn, list(self._app.handlers), list(self._app.routes()))
+                await queries_cluster.register(conn, self._app)
+                await self._name_strangers(conn)
+                await check_stored(conn, self._app.sagas)
             try:
                 yield self
             finally:
                 await self._leave()
 
+    async def _name_strangers(self, conn: Any) -> None:
+        """Say which handlers nobody has any more, though something waits for them or is routed."""
+        for one in await queries_routes.find_strangers(
+            conn, handlers=list(self._app.handlers), application=self._app.name
+        ):
+            log.warning(
+                "handler.unknown", handler=one.handler, waiting=one.waiting, topics=one.topics,
+                hint="was it renamed? `outbox route list` shows it, `outbox route drop` ends it",
+            )  # fmt: skip
+
+    def _suit(self, *, pooled: bool) -> None:
+        """Choose what sessions have: behind a pooler nothing that outlives a transaction.
+
+        Options belong to a session, and so do statements prepared by name and LISTEN: the next
+        transaction may be served by another. An address for LISTEN of its own also means a pooler.
+        """
+        if pooled:
+            self._sessions["prepare_threshold"] = None
+            self._notifier.listen_on(self._listen_dsn if self._wake_ups else None)
+        else:
+            self._sessions["options"] = relay_options(self.dsn, self._lease_max)
+            self._notifier.listen_on(self.dsn if self._wake_ups else None)
+        if not self._notifier.hears:
+            why = "a pooler without DATABASE_LISTEN_URL" if self._wake_ups else "told to"
+            log.info("relay.polls", why=why, relay=self.name)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set; what runs is finished, what is only leased is given back."""
         log.info("relay.started", relay=self.name, handlers=sorted(self.lanes))
+        with calm_collector():
+            await self._run(stop)
+        log.info("relay.stopped", relay=self.name)
+
+    async def _run(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._notifier.run(stop))
-            group.create_task(self._keep_house(stop))
+            group.create_task(House(self._app, self.pool, self.vitals).keep(stop, self._beat))
+            group.create_task(keep_pruning(self._app, self.dsn, stop, self._random))
+            group.create_task(self._wake_at(stop))
             for lane in self.lanes.values():
                 group.create_task(self._run_lane(lane, stop))
-        log.info("relay.stopped", relay=self.name)
+                if lane.handler.probe is not None:
+                    group.create_task(self._ask(lane, stop))
 
     async def drain(self, stop: asyncio.Event | None = None) -> int:
         """Work until nothing is due any more, or `stop` is set; how many deliveries were tried."""
@@ -119,32 +208,42 @@ class Relay:
         stop = stop or asyncio.Event()
         while True:
             async with self.pool.connection() as conn:
-                moved = await queries.adopt_unrouted(conn)
+                moved = await queries_cluster.adopt_unrouted(conn)
+                moved += await advance_open(conn, self._app)
             results = await asyncio.gather(
                 *(self._pass(lane, stop) for lane in self.lanes.values())
             )
             tried += sum(results)
-            if stop.is_set() or not (moved or any(results)):
+            if stop.is_set() or not (moved or any(results) or await self._wait_for_rate(stop)):
                 return tried
 
+    async def _wait_for_rate(self, stop: asyncio.Event) -> bool:
+        """Wait until a rate that was used up allows a call; False if none was, or time stands."""
+        waits = [lane.pace.wait() for lane in self.lanes.values() if lane.pace.throttled]
+        if not waits or self._app.clock.sql_now() is not None:
+            return False
+        await self._pause(stop, min(waits).total_seconds())
+        return True
+
     async def _pass(self, lane: Lane, stop: asyncio.Event) -> int:
-        lane.look_everywhere()
-        tried = await lane.clean_up()
+        lane.claims.look_everywhere()
+        tried = await lane.clean_up() + await ask_due(lane)
         while not stop.is_set() and (moved := await lane.run_once()):
             tried += moved
         return tried
 
     async def _run_lane(self, lane: Lane, stop: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
-        running: set[asyncio.Task[None]] = set()
+        awake = self._notifier.subscribe()
+        running = self._running[lane.handler.name] = {}
         looked_at = float("-inf")
         while not stop.is_set():
+            awake.clear()
             try:
-                if loop.time() - looked_at >= LOOK_SECONDS:
-                    looked_at = loop.time()
-                    lane.look_everywhere()
+                if (now := asyncio.get_running_loop().time()) - looked_at >= LOOK_SECONDS:
+                    looked_at = now
+                    lane.claims.look_if_time()
                     await lane.clean_up()
-                moved = await (self._fill(lane, running) if lane.calls_out else lane.run_once())
+                more = await self._fill(lane, running, awake)
             except (psycopg.OperationalError, PoolTimeout, OSError) as error:
                 # nothing to undo: what was leased falls due again by itself
                 log.error(  # noqa: TRY400 - as below
@@ -152,39 +251,56 @@ class Relay:
                 )
                 await self._pause(stop, ERROR_WAIT_SECONDS)
                 continue
-            except Exception as error:  # noqa: BLE001 - the lane goes on
+            except (Exception, asyncio.CancelledError) as error:  # the lane goes on
+                if isinstance(error, asyncio.CancelledError) and is_ours(error):
+                    raise
                 log.error(  # noqa: TRY400 - a foreign error's text quotes values
                     "relay.lane_failed", handler=lane.handler.name, **facts_of(error)
                 )
                 await self._pause(stop, ERROR_WAIT_SECONDS)
                 continue
-            await self._idle(lane, running, moved, stop)
+            if not more:
+                await self._idle(lane, awake)
         if running:
             await asyncio.wait(running)
 
-    async def _fill(self, lane: Lane, running: set[asyncio.Task[None]]) -> int:
-        """Start calls in free slots; a batch of a few at a time, so that statements are shared."""
-        running -= {done for done in running if done.done()}
-        taken = sum(int(task.get_name()) for task in running)
-        free = lane.handler.concurrency - taken
-        if free <= 0 or (running and free < (lane.handler.concurrency + 1) // 2):
-            return 0
+    async def _fill(
+        self,
+        lane: Lane,
+        running: dict[asyncio.Task[None], LeasedBatch | HeldBatch],
+        awake: asyncio.Event,
+    ) -> bool:
+        """Claim for free slots and start what was claimed; whether there may be more to claim."""
+        for done in [task for task in running if task.done()]:
+            del running[done]
+        free = lane.room(running.values())
+        if not free:
+            return False
         await self._gate.enter()  # before the claim: no lease runs out at the gate
-        starts_by, rows = lane.starts_by(), []
+        batch = None
         try:
-            rows = await lane.claim(free)
+            batch = await lane.take(free)
         finally:
-            if not rows:
+            if batch is None:
                 await self._gate.leave()
-        if rows:
-            run = self._run_batch(lane, rows, starts_by)
-            running.add(asyncio.create_task(run, name=str(len(rows))))
-        return len(rows)
+        if batch is None:
+            return False
+        moved = len(batch.rows)
+        now = self._moved_at[lane.handler.name] = asyncio.get_running_loop().time()
+        batch.freed = awake.set
+        task = asyncio.create_task(self._run_batch(lane, batch))
+        task.add_done_callback(lambda _: awake.set())
+        running[task] = batch
+        if moved >= min(free, CROWD):
+            self._crowded_at = now
+            if self._asleep:
+                await self._tell(asleep=False)  # enough comes by itself: nobody need ring
+        return moved == free
 
-    async def _run_batch(self, lane: Lane, rows: list[Claimed], starts_by: float) -> None:
+    async def _run_batch(self, lane: Lane, batch: LeasedBatch | HeldBatch) -> None:
         """Run a batch whose place at the gate is taken; whatever fails, its leases run out."""
         try:
-            await calling.run_batch(lane, rows, starts_by=starts_by)
+            await batch.run()
         except Exception as error:  # noqa: BLE001 - the lane goes on
             log.error(  # noqa: TRY400 - a foreign error's text quotes values
                 "relay.batch_failed", handler=lane.handler.name, **facts_of(error)
@@ -192,58 +308,77 @@ class Relay:
         finally:
             await self._gate.leave()
 
-    async def _idle(
-        self, lane: Lane, running: set[asyncio.Task[None]], moved: int, stop: asyncio.Event
-    ) -> None:
-        name = lane.handler.name
-        if moved:
-            self._busy.add(name)
-            if not lane.calls_out:
-                return
-        if running:
-            waiter = asyncio.create_task(stop.wait())
-            await asyncio.wait(
-                {*running, waiter}, return_when=asyncio.FIRST_COMPLETED, timeout=POLL_SECONDS
-            )
-            waiter.cancel()
+    async def _idle(self, lane: Lane, awake: asyncio.Event) -> None:
+        """Wait for the bell, the end of a batch, or the next look."""
+        loop = asyncio.get_running_loop()
+        if not self._asleep and loop.time() - self._crowded_at >= QUIET_SECONDS:
+            await self._tell(asleep=True)
+            self._asleep_at = loop.time()
             return
-        if not moved:
-            self._busy.discard(name)
-            if not self._busy and not self._asleep:
-                await self._raise_flag()
-                return  # look once more: what was published before the flag rang no bell
-            await self._notifier.wait(POLL_SECONDS)
+        # whoever published before the flag was up has rung no bell
+        moved_at = self._moved_at.get(lane.handler.name, float("-inf"))
+        news_at = self._asleep_at if self._asleep else moved_at
+        if loop.time() - news_at < FAST_POLL_FOR_SECONDS:
+            wait = FAST_POLL_SECONDS
+        else:
+            wait = POLL_SECONDS if self._asleep else SLOW_POLL_SECONDS
+        if lane.pace.throttled:
+            wait = min(max(lane.pace.wait().total_seconds(), FAST_POLL_SECONDS), POLL_SECONDS)
+        timer = loop.call_later(wait, awake.set)
+        await awake.wait()
+        timer.cancel()
 
-    async def _raise_flag(self) -> None:
-        self._asleep = True
+    async def _tell(self, *, asleep: bool) -> None:
+        """Tell publishers whether they are to ring."""
+        self._asleep = asleep
         try:
             async with self.pool.connection() as conn:
-                await queries.beat(conn, relay=self.name, handlers=list(self.lanes), asleep=True)
+                await self._beat(conn)
         except (psycopg.OperationalError, PoolTimeout):
             self._asleep = False  # the lanes will say that the database is away
 
-    async def _keep_house(self, stop: asyncio.Event) -> None:
+    async def _beat(self, conn: Any) -> None:
+        """Say that this relay lives, and whether it wants the bell."""
+        await queries_cluster.beat(
+            conn, relay=self.name, handlers=list(self.lanes),
+            asleep=self._asleep and self._notifier.hears,
+            version=self.vitals.version, host_now=datetime.now(UTC),
+            throttled=[name for name, lane in self.lanes.items() if lane.pace.throttled],
+            hands_over=self._transport.hands_over, trouble=self._transport.trouble,
+        )  # fmt: skip
+
+    async def _ask(self, lane: Lane, stop: asyncio.Event) -> None:
+        """Ask about unknown outcomes beside the lane's own work, which waits for no answer."""
         while not stop.is_set():
+            asked = 0
             try:
-                async with self.pool.connection() as conn:
-                    await queries.beat(
-                        conn, relay=self.name, handlers=list(self.lanes), asleep=not self._busy
-                    )
-                    self._asleep = not self._busy
-                    adopted = await queries.adopt_unrouted(conn)
-                    parked = await inspection.unrouted(conn)
-                if adopted:
-                    log.info("message.routed_late", count=adopted)
-                for topic in parked:
-                    log.warning("message.unrouted", topic=topic.topic, parked=topic.parked)
-            except (psycopg.OperationalError, PoolTimeout) as error:
-                log.error("relay.database_failed", error_type=type(error).__name__)  # noqa: TRY400
-            await self._pause(stop, BEAT_SECONDS)
+                asked = await ask_due(lane)
+            except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+                log.error(  # noqa: TRY400 - a foreign error's text quotes values
+                    "relay.database_failed", handler=lane.handler.name, **facts_of(error)
+                )
+            if not asked:
+                await self._pause(stop, LOOK_SECONDS)
+
+    def _hears(self) -> bool | None:
+        """Whether the bell is heard; None where nobody rings for this relay."""
+        return self._notifier.listening if self._notifier.hears else None
+
+    def _in_flight(self) -> dict[str, int]:
+        """How many deliveries of each handler take a slot of this process."""
+        return {
+            name: sum(batch.in_flight for batch in list(running.values()))
+            for name, running in list(self._running.items())
+        }
+
+    async def _wake_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._notifier.ring()
 
     async def _leave(self) -> None:
         try:
             async with self.pool.connection(timeout=2) as conn:
-                await queries.leave(conn, relay=self.name)
+                await queries_cluster.leave(conn, relay=self.name)
         except (psycopg.OperationalError, PoolTimeout):
             log.warning("relay.left_unsaid", relay=self.name)
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import importlib
-import os
+import sysconfig
 import tomllib
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from outbox.app import App
 from outbox.dsn import libpq_dsn
-from outbox.errors import ConfigurationError
+from outbox.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
 DATABASE_URL_HELP = (
     "DATABASE_URL is not set; give the address of a PostgreSQL database, e.g. "
@@ -34,7 +36,9 @@ class EngineSettings(BaseSettings):
     database_listen_url: SecretStr | None = None
     """A direct address for LISTEN where DATABASE_URL goes through a transaction pooler."""
     broker_url: SecretStr | None = None
-    """RabbitMQ or Redis, for a relay that hands deliveries to workers."""
+    """RabbitMQ (amqp, amqps) or Redis (redis, rediss), for relays that send tickets to workers."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """How log lines look: `auto` is text on a terminal, else JSON."""
     outbox_app: str | None = None
     """`module:attribute` of the application."""
 
@@ -44,13 +48,15 @@ class EngineSettings(BaseSettings):
             raise ConfigurationError(DATABASE_URL_HELP)
         return libpq_dsn(self.database_url.get_secret_value())
 
+    def broker_address(self) -> str | None:
+        """The broker's address, if one is given."""
+        return None if self.broker_url is None else self.broker_url.get_secret_value()
+
     def listen_url(self) -> str | None:
-        """The address for LISTEN, if one is given."""
-        return (
-            None
-            if self.database_listen_url is None
-            else self.database_listen_url.get_secret_value()
-        )
+        """The address for LISTEN, if one is given. Raises as `required_database_url`."""
+        if self.database_listen_url is None or not self.database_listen_url.get_secret_value():
+            return None
+        return libpq_dsn(self.database_listen_url.get_secret_value(), setting="DATABASE_LISTEN_URL")
 
 
 def load_settings(kind: type[BaseSettings]) -> Any:
@@ -77,36 +83,77 @@ def shown_settings(settings: BaseSettings) -> Iterator[tuple[str, str]]:
 def find_app(given: str | None = None) -> App:
     """The application of `given`, OUTBOX_APP or the nearest `pyproject.toml`; else an empty one.
 
-    Raises `ConfigurationError` when a name is given that leads to no `outbox.App`.
+    Raises `ConfigurationError` when a name is given that leads to no `outbox.App`, and what a
+    module that is put together wrongly raises itself, if that is a `UsageError`.
     """
-    name = given or os.environ.get("OUTBOX_APP") or _app_of_pyproject(Path.cwd())
-    if name is None:
+    named = given or load_settings(EngineSettings).outbox_app or _app_of_pyproject(Path.cwd())
+    if named is None:
         return App("no application")
-    module, separator, attribute = name.partition(":")
-    if not separator:
+    module, _, attribute = named.partition(":")
+    if not module or not attribute:
         raise ConfigurationError(
-            f"--app / OUTBOX_APP is {name!r}; it must look like module:attribute"
+            f"--app / OUTBOX_APP is {named!r}; it must look like module:attribute"
         )
+    told = f"--app / OUTBOX_APP names {named!r}, but"
+    loaded = _import(module, told)
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"--app / OUTBOX_APP names {name!r}, but there is no module {error.name}"
-        ) from error
+        found = getattr(loaded, attribute)
     except AttributeError as error:
-        raise ConfigurationError(
-            f"--app / OUTBOX_APP names {name!r}, but {module} has no {attribute}"
-        ) from error
+        raise ConfigurationError(f"{told} {module} has no {attribute}") from error
     if not isinstance(found, App):
-        raise ConfigurationError(f"--app / OUTBOX_APP names {name!r}, which is no outbox.App")
+        raise ConfigurationError(f"{told} that is a {type(found).__name__} and no outbox.App")
     return found
+
+
+def _import(module: str, told: str) -> ModuleType:
+    """Import `module`; what it raises on the way is not taken for a module that is not there."""
+    try:
+        return importlib.import_module(module)
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise ConfigurationError(
+                f"{told} there is no module {error.name} in {Path.cwd()} or among what is installed"
+            ) from error
+        raise ConfigurationError(
+            f"{told} importing {module} fails: {_cause(error)}; "
+            f"`python -c 'import {module}'` shows all of it"
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    """Type and place of what a module raised; its text only where that speaks of names in code."""
+    kind = type(error).__name__
+    if isinstance(error, SyntaxError):
+        return f"{kind} at {error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    paths = sysconfig.get_paths()
+    foreign = ("<", paths["stdlib"], paths["purelib"], paths["platlib"])
+    frame = next((one for one in reversed(frames) if not one.filename.startswith(foreign)), None)
+    frame = frame or frames[-1]
+    text = f" ({error})" if isinstance(error, ImportError | NameError | AttributeError) else ""
+    return f"{kind}{text} at {frame.filename}:{frame.lineno}"
 
 
 def _app_of_pyproject(folder: Path) -> str | None:
     for candidate in (folder, *folder.parents):
         path = candidate / "pyproject.toml"
         if path.is_file():
-            tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
-            app = tool.get("outbox", {}).get("app")
-            return str(app) if app else None
+            return _app_named_in(path)
     return None
+
+
+def _app_named_in(path: Path) -> str | None:
+    try:
+        found: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({type(error).__name__}), and may name the application; "
+            "mend it, or say which with --app module:attribute"
+        ) from error
+    for name in ("tool", "outbox", "app"):
+        found = found.get(name) if isinstance(found, dict) else None
+    if found is None or isinstance(found, str):
+        return found or None
+    raise ConfigurationError(f"[tool.outbox] app in {path} is no text like 'module:attribute'")

@@ -7,28 +7,35 @@ written nor recorded nor reported.
 from __future__ import annotations
 
 import json
+import time
 import traceback
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
 from outbox import queries
-from outbox.errors import CredentialsRejected, DestinationHeld, OutboxError
-from outbox.handler import DestinationChange, Settled, UnknownPolicy, receipt_of
+from outbox.crash_points import CrashPoint, reach
+from outbox.destination import Destination
+from outbox.doubt import apply_policy
+from outbox.errors import OutboxError
+from outbox.handler import Settled, receipt_of
+from outbox.meter import Meter
 from outbox.outcome import (
     AnyOutcome,
     Dead,
     Done,
     Retry,
-    Superseded,
     Suppressed,
     Unknown,
     outcome_name,
     outcome_reason,
 )
 from outbox.saga.reports import report_deliveries
+from outbox.telling import readable, settled_as
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,17 +45,15 @@ if TYPE_CHECKING:
     from outbox.clock import Clock
     from outbox.handler import Attempt, Handler
     from outbox.message import Message
-    from outbox.queries import Claimed, Conn, Overtaken
+    from outbox.queries import Claimed, Conn, Now, Overtaken
 
 log = structlog.get_logger("outbox")
 
-CIRCUIT_PROBE_AFTER = timedelta(seconds=30)
-"""How long a destination with rejected credentials is left alone between two checks."""
+DONE, LEASE_LOST = "done", "lease_lost"
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """An attempt that has come to its end, not yet settled."""
+class Ended(NamedTuple):
+    """An attempt that has come to its end, not yet settled; `called`: the handler was."""
 
     claimed: Claimed
     token: UUID
@@ -57,6 +62,7 @@ class Ended:
     outcome: Done | Suppressed | Retry | Dead | Unknown
     error: BaseException | None = None
     duration_ms: int = 0
+    called: bool = False
 
 
 class LeaseLost(OutboxError):
@@ -68,140 +74,134 @@ class Settlement:
 
     def __init__(self, app: App, handler: Handler, *, relay: str, clock: Clock) -> None:
         self._app, self._handler, self._relay, self._clock = app, handler, relay, clock
+        self.destination = Destination(handler, clock)
+        self.meter = Meter()
+        """Where it is counted; a relay has one for all its lanes."""
 
-    async def settle(self, conn: Conn, ended: Sequence[Ended]) -> set[int]:
-        """Settle all of `ended` in one transaction; the ids that were still ours."""
+    async def settle(
+        self, conn: Conn, ended: Sequence[Ended], *, free: Sequence[str] = ()
+    ) -> set[int]:
+        """Settle all of `ended` in one transaction; the ids that were still ours.
+
+        `free` are the keys whose runs are over with it.
+        """
         if not ended:
             return set()
-        async with conn.transaction():
-            return await self.settle_inside(conn, ended)
-
-    async def settle_inside(self, conn: Conn, ended: Sequence[Ended]) -> set[int]:
-        """The same inside the caller's transaction (a DATABASE handler's own)."""
-        held: set[int] = set()
-        now = self._clock.sql_now()
-        for statement, rows in _rows_by_statement(ended).items():
-            common: dict[str, Any] = {
-                "now": now,
-                "relay": self._relay,
-                "handler": self._handler.name,
-            }
-            held |= await queries.settle(conn, statement, rows, **common)
-        await self._tell_destination(conn, ended)
-        resent = await self._resend(conn, ended, held)
-        settled = [self._settled(one) for one in ended if one.claimed.id in held - resent]
-        await self._record(conn, settled)
-        for one in ended:
-            self._log(one, held=one.claimed.id in held)
+        if not free and self._plainly_done(ended):
+            reach(CrashPoint.BEFORE_SETTLE_COMMIT, self._handler.name)
+            held = await self.settle_inside(conn, ended)  # one statement is a transaction
+        else:
+            async with conn.transaction():
+                held = await self.settle_inside(conn, ended, free=free)
+                reach(CrashPoint.BEFORE_SETTLE_COMMIT, self._handler.name)
+        reach(CrashPoint.AFTER_SETTLE, self._handler.name)
         return held
 
-    async def settle_unknown_expired(
-        self, conn: Conn, lost: Sequence[Claimed], messages: Sequence[Message]
-    ) -> None:
-        """Record what `expire_begun` has just marked unknown."""
-        outcome = Unknown("lease_lost_after_begin")
-        await self._record(
-            conn, [self._settled_row(c, m, outcome) for c, m in zip(lost, messages, strict=True)]
-        )
+    async def settle_inside(
+        self,
+        conn: Conn,
+        ended: Sequence[Ended],
+        *,
+        free: Sequence[str] = (),
+        locked: bool = False,
+    ) -> set[int]:
+        """The same inside the caller's transaction (a DATABASE handler's own).
 
-    async def settle_poisoned(
-        self, conn: Conn, buried: Sequence[Claimed], messages: Sequence[Message]
-    ) -> None:
+        `locked`: its row locks, and no leases, are what makes them ours.
+        """
+        now, began = self._clock.sql_now(), time.perf_counter()
+        if done := _simply_done(ended):
+            held = await (queries.settle_held if locked else queries.settle_done)(
+                conn, ids=[one.claimed.id for one in ended], token=ended[0].token,
+                handler=self._handler.name, relay=self._relay, now=now,
+            )  # fmt: skip
+        else:
+            held = await self._settle_each(conn, ended, now, locked=locked)
+        if len(held) < len(ended):
+            reach(CrashPoint.LEASE_LOST, self._handler.name)
+        if free:
+            await queries.release_keys(
+                conn, handler=self._handler.name, token=ended[0].token, keys=free
+            )
+        await self.destination.hear(conn, ended, held, done=done)
+        unknown = {} if done else await self._doubt(conn, ended, held)
+        if self.is_heard:
+            settled = [
+                unknown.get(one.claimed.id) or self._settled(one)
+                for one in ended
+                if one.claimed.id in held
+            ]
+            await self._record(conn, settled)
+        self._log(ended, held)
+        counts = {DONE: len(held)} if done else _count(ended, held)
+        counts[LEASE_LOST] = len(ended) - len(held)
+        self.meter.settle(self._handler.name, counts, time.perf_counter() - began)
+        return held
+
+    async def _settle_each(
+        self, conn: Conn, ended: Sequence[Ended], now: Now, *, locked: bool
+    ) -> set[int]:
+        held: set[int] = set()
+        common: dict[str, Any] = {
+            "now": now, "relay": self._relay, "handler": self._handler.name, "locked": locked,
+        }  # fmt: skip
+        for statement, rows in _rows_by_statement(ended).items():
+            held |= await queries.settle(conn, statement, rows, **common)
+        return held
+
+    def _plainly_done(self, ended: Sequence[Ended]) -> bool:
+        """Whether settling is one statement: done, and nobody wants to hear of it."""
+        return not self.is_heard and _simply_done(ended)
+
+    @cached_property
+    def is_heard(self) -> bool:
+        """Whether a `record` or a saga is told how the handler's deliveries end."""
+        return self._app.is_heard(self._handler)
+
+    async def settle_unknown_expired(self, conn: Conn, lost: Sequence[Claimed]) -> None:
+        """Record what `expire_begun` has just marked unknown, after what the policy says of it."""
+        outcome = Unknown("lease_lost_after_begin")
+        self.meter.ended(self._handler.name, outcome_name(outcome), len(lost))
+        unknown = self._settled_rows(lost, outcome)
+        await self._record(conn, await apply_policy(conn, self._app, self._handler, unknown))
+
+    async def settle_poisoned(self, conn: Conn, buried: Sequence[Claimed]) -> None:
         """Record what `bury_poisoned` has just given up."""
         outcome = Dead("poison")
-        await self._record(
-            conn, [self._settled_row(c, m, outcome) for c, m in zip(buried, messages, strict=True)]
-        )
+        self.meter.ended(self._handler.name, outcome_name(outcome), len(buried))
+        await self._record(conn, self._settled_rows(buried, outcome))
 
-    async def settle_superseded(
-        self, conn: Conn, overtaken: Sequence[Overtaken], messages: Sequence[Message]
+    async def settle_untried(
+        self, conn: Conn, closed: Sequence[Overtaken], outcome: AnyOutcome
     ) -> None:
-        """Record what `supersede_overtaken` has just settled."""
-        settled = [
-            Settled(
-                delivery_id=o.id, message_id=o.message_id, handler=self._handler.name,
-                topic=o.topic, key=o.message_key, sequence=o.sequence,
-                correlation_id=o.correlation_id, attempt=o.attempts, message=m,
-                outcome=Superseded(), at=self._clock.now(), final=True,
-            )
-            for o, m in zip(overtaken, messages, strict=True)
-        ]  # fmt: skip
+        """Record what was settled without being tried: overtaken, or withdrawn."""
+        self.meter.ended(self._handler.name, outcome_name(outcome), len(closed))
+        settled = [settled_as(self._app, row, self._handler.name, outcome) for row in closed]
         await self._record(conn, settled)
 
-    async def credentials_accepted(self, conn: Conn) -> bool:
-        """Close the credential circuit and say so; False when another process did."""
-        async with conn.transaction():
-            if not await queries.close_circuit(conn, handler=self._handler.name):
-                return False
-            await self._change(
-                conn, "credentials_accepted", reason="check_passed", hint="", until=None
-            )
-        return True
-
-    async def credentials_rejected(self, conn: Conn, error: CredentialsRejected) -> bool:
-        """Open the credential circuit and say so; False when it was open already."""
-        async with conn.transaction():
-            return await self._open_circuit(conn, error)
-
-    async def _resend(self, conn: Conn, ended: Sequence[Ended], held: set[int]) -> set[int]:
-        """Give what has just become unknown its one second try, if that is the handler's policy."""
-        unknown = [one.claimed.id for one in ended if isinstance(one.outcome, Unknown)]
-        ids = [one for one in unknown if one in held]
-        if not ids or self._handler.unknown is not UnknownPolicy.RESEND_ONCE:
-            return set()
-        return await queries.resend_unknown(conn, ids=ids, now=self._clock.sql_now())
+    async def _doubt(
+        self, conn: Conn, ended: Sequence[Ended], held: set[int]
+    ) -> dict[int, Settled]:
+        """Do what the policy says of what has just become unknown; what to tell of each."""
+        unknown = [
+            self._settled(one)
+            for one in ended
+            if isinstance(one.outcome, Unknown) and one.claimed.id in held
+        ]
+        decided = await apply_policy(conn, self._app, self._handler, unknown)
+        return {one.delivery_id: one for one in decided}
 
     async def _record(self, conn: Conn, settled: Sequence[Settled]) -> None:
         if settled and self._handler.record is not None:
             await self._handler.record(conn, settled)
-        await report_deliveries(conn, self._app, settled, now=self._clock.sql_now())
-
-    async def _tell_destination(self, conn: Conn, ended: Sequence[Ended]) -> None:
-        for one in ended:
-            match one.error:
-                case DestinationHeld() as error:
-                    await self._hold(conn, error.retry_after, error.reason)
-                case CredentialsRejected() as error if self._handler.check is None:
-                    # nobody could close its circuit: it waits a while and asks again
-                    await self._hold(conn, CIRCUIT_PROBE_AFTER, error.reason)
-                case CredentialsRejected() as error:
-                    await self._open_circuit(conn, error)
-                case _:
-                    pass
-
-    async def _hold(self, conn: Conn, wait: timedelta, reason: str) -> None:
-        until = await queries.hold_destination(
-            conn, handler=self._handler.name, wait=wait, reason=reason, now=self._clock.sql_now()
-        )
-        if until is not None:
-            await self._change(conn, "held", reason=reason, hint="", until=until)
-
-    async def _open_circuit(self, conn: Conn, error: CredentialsRejected) -> bool:
-        opened = await queries.open_circuit(
-            conn, handler=self._handler.name, reason=error.reason, probe_after=CIRCUIT_PROBE_AFTER,
-            now=self._clock.sql_now(),
-        )  # fmt: skip
-        if opened:
-            await self._change(
-                conn, "credentials_rejected", reason=error.reason, hint=error.hint, until=None
-            )
-        return opened
-
-    async def _change(self, conn: Conn, kind: str, *, reason: str, hint: str, until: Any) -> None:
-        change = DestinationChange(self._handler.name, kind, reason, hint, until, self._clock.now())
-        log.warning(
-            "destination.changed",
-            handler=change.handler,
-            kind=kind,
-            reason=reason,
-            hint=hint or None,
-        )
-        if self._handler.destination_changed is not None:
-            await self._handler.destination_changed(conn, change)
+        await report_deliveries(conn, self._app, settled)
 
     def _settled(self, one: Ended) -> Settled:
         settled = self._settled_row(one.claimed, one.message, one.outcome)
         return replace(settled, attempt=one.attempt.number, prepared=one.attempt.prepared)
+
+    def _settled_rows(self, rows: Sequence[Claimed], outcome: AnyOutcome) -> list[Settled]:
+        return [self._settled_row(row, readable(self._app, row), outcome) for row in rows]
 
     def _settled_row(self, row: Claimed, message: Message, outcome: AnyOutcome) -> Settled:
         return Settled(
@@ -211,7 +211,22 @@ class Settlement:
             outcome=outcome, at=self._clock.now(), final=not isinstance(outcome, Retry | Unknown),
         )  # fmt: skip
 
-    def _log(self, one: Ended, *, held: bool) -> None:
+    def _log(self, ended: Sequence[Ended], held: set[int]) -> None:
+        """One line for all that went well, one for each that did not."""
+        well = 0
+        for one in ended:
+            if one.claimed.id in held and isinstance(one.outcome, Done | Suppressed):
+                well += 1
+            else:
+                self._log_one(one, held=one.claimed.id in held)
+        if well:
+            log.info(
+                "batch.settled", handler=self._handler.name, settled=well,
+                first_id=ended[0].claimed.id, last_id=ended[-1].claimed.id,
+                duration_ms_max=max(one.duration_ms for one in ended),
+            )  # fmt: skip
+
+    def _log_one(self, one: Ended, *, held: bool) -> None:
         facts = {
             "handler": self._handler.name, "delivery_id": one.claimed.id,
             "attempt": one.attempt.number, "duration_ms": one.duration_ms,
@@ -219,15 +234,30 @@ class Settlement:
         }  # fmt: skip
         if not held:
             log.warning("delivery.lease_lost", **facts)
-        elif isinstance(one.outcome, Done | Suppressed):
-            log.debug("delivery.settled", outcome=outcome_name(one.outcome), **facts)
-        else:
-            log.warning(
-                "delivery.settled", outcome=outcome_name(one.outcome),
-                reason=outcome_reason(one.outcome),
-                error_type=None if one.error is None else type(one.error).__name__,
-                frame=frame_of(one.error), **facts,
-            )  # fmt: skip
+            return
+        log.warning(
+            "delivery.settled", outcome=outcome_name(one.outcome),
+            reason=outcome_reason(one.outcome),
+            error_type=None if one.error is None else type(one.error).__name__,
+            frame=frame_of(one.error), **facts,
+        )  # fmt: skip
+
+
+def _count(ended: Sequence[Ended], held: set[int]) -> dict[str, int]:
+    """How many of those still ours ended how."""
+    return Counter(outcome_name(one.outcome) for one in ended if one.claimed.id in held)
+
+
+def _simply_done(ended: Sequence[Ended]) -> bool:
+    """Whether every attempt was done, left no receipt of its own and raised nothing."""
+    token = ended[0].token
+    return all(
+        type(one.outcome) is Done
+        and not one.outcome.receipt
+        and one.error is None
+        and one.token == token
+        for one in ended
+    )
 
 
 def facts_of(error: BaseException) -> dict[str, str | None]:

@@ -7,21 +7,37 @@ document and nothing else; logs go to stderr.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import psycopg
 import typer
 from psycopg_pool import PoolTimeout
 
-from outbox.cli import look, operate
+from outbox.cli import daemons, doctor, instances, letters, look, operate, tend
 from outbox.cli.frame import FAILED, USAGE, AsJson, engine, out, print_json, settings
 from outbox.errors import OutboxError, UsageError
 from outbox.settings import find_app
 
-__all__ = ["AsJson", "look", "main", "operate", "out", "print_json", "settings"]
+__all__ = [
+    "AsJson",
+    "daemons",
+    "doctor",
+    "instances",
+    "letters",
+    "look",
+    "main",
+    "operate",
+    "out",
+    "print_json",
+    "settings",
+    "tend",
+]
 
 
 def main() -> None:
     """The console script."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m outbox` has it
     try:
         app = find_app(_given_app(sys.argv[1:]))
         if app.commands is not None:

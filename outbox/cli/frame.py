@@ -35,6 +35,10 @@ engine = typer.Typer(
 )
 sagas = typer.Typer(no_args_is_help=True, help="Look at saga instances.")
 engine.add_typer(sagas, name="saga")
+dead_letters = typer.Typer(no_args_is_help=True, help="Look at dead letters, and close them.")
+engine.add_typer(dead_letters, name="dead")
+unknowns = typer.Typer(no_args_is_help=True, help="Decide about calls that may have happened.")
+engine.add_typer(unknowns, name="unknown")
 
 
 def out() -> Console:
@@ -80,7 +84,8 @@ def options(
 ) -> None:
     """A transactional outbox and saga engine on PostgreSQL."""
     del app  # read before the commands were put together
-    configure_logs(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+    configure_logs(level, form=settings().log_format)
 
 
 def _jsonable(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,18 +11,32 @@ import typer
 from rich.table import Table
 
 from outbox import inspection
-from outbox.cli.frame import AsJson, current_app, engine, open_connection, out, print_json, sagas
-from outbox.errors import OutboxError
-from outbox.explain import explain
-from outbox.saga import queries as saga_queries
+from outbox.cli import live
+from outbox.cli.frame import AsJson, current_app, engine, open_connection, out, print_json
+from outbox.errors import ConfigurationError, OutboxError
+from outbox.explain import Explanation, explain, explain_message
+from outbox.handler import Effect
 
 if TYPE_CHECKING:
     from outbox.app import App
 
 
 @engine.command()
-def status(context: typer.Context, as_json: AsJson = False) -> None:
+def status(
+    context: typer.Context,
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep showing it, with rates; Ctrl-C ends.")
+    ] = False,
+    every: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between looks.")] = 2.0,
+) -> None:
     """Depth, age and state of every handler, relays seen, messages without a route."""
+    if watch:
+        if as_json:
+            raise ConfigurationError("--watch is for people; ask for --json again and again")
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(live.watch(current_app(context), every=every))
+        return
     document = asyncio.run(_status(current_app(context)))
     if as_json:
         print_json(document)
@@ -69,6 +83,7 @@ async def _status(app: App) -> dict[str, Any]:
                 "id": one.id,
                 "unseen_seconds": int(one.unseen_for.total_seconds()),
                 "handlers": one.handlers,
+                "version": one.version,
             }
             for one in await inspection.relays(conn)
         ]
@@ -87,98 +102,66 @@ def describe_destination(state: inspection.DestinationState | None) -> str:
         return f"paused by {state.paused_by}: {state.paused_why}"
     if state.circuit_opened_at is not None:
         return f"credentials rejected ({state.circuit_reason})"
+    if state.breaker_opened_at is not None:
+        return (
+            f"breaker open since {state.breaker_opened_at:%H:%M:%S} ({state.breaker_reason}), "
+            f"{'probe under way' if state.breaker_probing else 'next probe'} "
+            f"{state.breaker_probe_at:%H:%M:%S}"
+        )
     if state.held_until is not None:
         return f"held until {state.held_until:%H:%M:%S} ({state.held_reason})"
     return "open"
 
 
 @engine.command(name="explain")
-def explain_command(context: typer.Context, delivery_id: int, as_json: AsJson = False) -> None:
+def explain_command(
+    context: typer.Context,
+    delivery_id: Annotated[int | None, typer.Argument(help="The delivery's id.")] = None,
+    message: Annotated[
+        int | None, typer.Option("--message", help="Every delivery of this message instead.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Say why one delivery waits, or how it ended."""
+    if (delivery_id is None) == (message is None):
+        raise ConfigurationError("give the id of one delivery, or --message and a message's id")
+    app = current_app(context)
 
-    async def find() -> Any:
+    async def find() -> list[Explanation]:
         async with open_connection() as conn:
-            app = current_app(context)
-            return await explain(conn, app, delivery_id, now=app.clock.sql_now())
+            now = app.clock.sql_now()
+            if message is not None:
+                return await explain_message(conn, app, message, now=now) or []
+            found = await explain(conn, app, delivery_id or 0, now=now)
+            return [] if found is None else [found]
 
-    found = asyncio.run(find())
-    if found is None:
+    explained = asyncio.run(find())
+    if not explained:
+        what = f"delivery {delivery_id}" if message is None else f"message {message}"
         raise OutboxError(
-            f"there is no delivery {delivery_id}, and no receipt of one; "
-            "`outbox status` shows what there is"
+            f"there is no {what}, and no receipt of one; `outbox status` shows what there is"
         )
     if as_json:
-        print_json(found)
+        print_json(explained[0] if message is None else explained)
         return
-    out().print(f"delivery {delivery_id}: {found.state} - {found.reason}")
-    handler = current_app(context).handlers.get(str(found.facts.get("handler", "")))
+    for one in explained:
+        _print_explanation(app, one)
+
+
+def _print_explanation(app: App, one: Explanation) -> None:
+    out().print(f"delivery {one.delivery_id or '(none)'}: {one.state} - {one.reason}")
+    handler = app.handlers.get(str(one.facts.get("handler", "")))
     if handler is not None:
         out().print(f"handler {handler.name} ({handler.effect}): {handler.retry.describe()}")
-    for receipt in found.receipts:
+        for line in handler.retry.lines(ambiguous=handler.effect is Effect.AMBIGUOUS):
+            out().print(f"  {line}")
+        if handler.rate is not None:
+            out().print(f"  {handler.rate.describe()}")
+        if handler.breaks is not None:
+            out().print(f"  {handler.breaks.describe()}")
+    for receipt in one.receipts:
         reason = f" ({receipt['reason']})" if receipt["reason"] else ""
         out().print(
             f"  {receipt['settled_at']:%Y-%m-%d %H:%M:%S} attempt {receipt['attempt']}: "
             f"{receipt['outcome']}{reason}"
-        )
-
-
-@sagas.command(name="list")
-def saga_list(
-    name: Annotated[str | None, typer.Option("--name", help="Only instances of this saga.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """Saga instances, the ones changed last first."""
-
-    async def find() -> list[dict[str, Any]]:
-        async with open_connection() as conn:
-            return await saga_queries.list_sagas(conn, name=name, limit=limit)
-
-    rows = asyncio.run(find())
-    if as_json:
-        print_json(rows)
-        return
-    table = Table("id", "saga", "key", "version", "changed", "ended")
-    for row in rows:
-        ended = f"{row['ended_at']:%Y-%m-%d %H:%M:%S}" if row["ended_at"] else "open"
-        table.add_row(
-            str(row["id"]),
-            row["name"],
-            row["key"],
-            str(row["version"]),
-            f"{row['changed_at']:%Y-%m-%d %H:%M:%S}",
-            ended,
-        )
-    out().print(table)
-
-
-@sagas.command(name="show")
-def saga_show(saga_id: int, as_json: AsJson = False) -> None:
-    """One instance with its timeline."""
-
-    async def find() -> Any:
-        async with open_connection() as conn:
-            return await saga_queries.show_saga(conn, saga_id)
-
-    found = asyncio.run(find())
-    if found is None:
-        raise OutboxError(f"there is no saga {saga_id}; `outbox saga list` shows what there is")
-    instance, timeline = found
-    if as_json:
-        print_json({**instance, "timeline": timeline})
-        return
-    out().print(
-        f"saga {instance['id']} {instance['name']} {instance['key']}: "
-        f"{json.dumps(instance['state'], default=str)}"
-    )
-    for step in timeline:
-        fields = ", ".join(
-            f"{name}: {old} -> {new}" for name, (old, new) in step["change"]["fields"].items()
-        )
-        armed = "".join(f"; arms {name} for {at}" for name, at in step["armed"].items())
-        cancelled = "".join(f"; cancels {name}" for name in step["cancelled"])
-        sent = f"; publishes {len(step['published'])}" if step["published"] else ""
-        out().print(
-            f"  {step['at']:%Y-%m-%d %H:%M:%S} {step['topic']}: {step['change']['note'] or '-'} "
-            f"[{fields}]{sent}{armed}{cancelled}"
         )

@@ -1,16 +1,13 @@
-"""The commands that change something: migrate, relay, pause and resume; and what is configured."""
+"""The commands that change something: migrate, pause and resume; and what is configured."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from outbox import queries, redrive
+from outbox import queries_cluster, redrive
 from outbox.cli.frame import (
     FAILED,
     AsJson,
@@ -21,10 +18,9 @@ from outbox.cli.frame import (
     print_json,
     settings,
 )
-from outbox.errors import ConfigurationError
+from outbox.errors import ConfigurationError, SchemaError
 from outbox.health import check_credentials
-from outbox.readiness import check_history, connect, require_schema
-from outbox.relay import Relay
+from outbox.readiness import connect
 from outbox.settings import load_settings, shown_settings
 
 if TYPE_CHECKING:
@@ -55,12 +51,19 @@ def migrate(
     if down is not None:
         _migrate_down(dsn, app, down)
         return
+    ours: set[str] = set()
     for history in histories:
         history.upgrade(dsn)
         typer.echo(
             f"{history.version_table_schema}.{history.version_table}: at {history.current(dsn)}"
         )
+        ours = ours or asyncio.run(_tables(dsn))  # what stands there after the engine's own
     asyncio.run(_register(dsn, app))
+    if strange := sorted(asyncio.run(_tables(dsn)) - ours):
+        raise SchemaError(
+            f"the application's history made {', '.join(strange)} in schema 'outbox', which is the "
+            "engine's and may be changed or dropped by it; move them to a schema of your own"
+        )
 
 
 def _migrate_down(dsn: str, app: App, revision: str) -> None:
@@ -84,89 +87,14 @@ async def _reach(dsn: str) -> None:
         pass
 
 
+async def _tables(dsn: str) -> set[str]:
+    async with await connect(dsn) as conn:
+        return await queries_cluster.engine_tables(conn)
+
+
 async def _register(dsn: str, app: App) -> None:
     async with await connect(dsn) as conn:
-        await queries.register(conn, list(app.handlers), list(app.routes()))
-
-
-@engine.command()
-def relay(
-    context: typer.Context,
-    drain: Annotated[bool, typer.Option("--drain", help="Stop when nothing is due.")] = False,
-    only: Annotated[str | None, typer.Option("--only", help="Handlers, joined by commas.")] = None,
-    transport: Annotated[
-        str, typer.Option("--transport", help="inline: handlers run in this process.")
-    ] = "inline",
-    processes: Annotated[
-        int, typer.Option("--processes", min=1, max=64, help="How many processes.")
-    ] = 1,
-) -> None:
-    """Deliver messages until told to stop; SIGTERM finishes what runs and gives leases back."""
-    app = current_app(context)
-    if transport != "inline":
-        raise ConfigurationError(
-            f"transport {transport!r} is not available in this version; use inline"
-        )
-    names = None if only is None else {name.strip() for name in only.split(",") if name.strip()}
-    unknown = sorted((names or set()) - set(app.handlers))
-    if unknown:
-        raise ConfigurationError(
-            f"no handler {', '.join(unknown)}; "
-            f"there are {', '.join(sorted(app.handlers)) or 'none'}"
-        )
-    if not app.handlers:
-        raise ConfigurationError(
-            "the application has no handlers; name one with --app module:attribute"
-        )
-    if processes > 1:
-        raise typer.Exit(_run_processes(processes))
-    loaded = settings()
-    tried = asyncio.run(
-        _relay(app, loaded.required_database_url(), loaded.listen_url(), names, drain=drain)
-    )
-    if drain:
-        typer.echo(f"{tried} deliveries tried; nothing is due", err=True)
-
-
-async def _relay(
-    app: App, dsn: str, listen: str | None, only: set[str] | None, *, drain: bool
-) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await require_schema(dsn)
-    for history in app.histories:
-        await check_history(history, dsn)
-    worker = Relay(app, dsn, only=only, listen_dsn=listen)
-    async with worker.opened():
-        if drain:
-            return await worker.drain(stop)
-        await worker.run(stop)
-        return 0
-
-
-def _run_processes(count: int) -> int:
-    """Run `count` relays as children; they end together. 0 when all ended well."""
-    args = list(sys.argv[1:])
-    place = next(i for i, arg in enumerate(args) if arg.startswith("--processes"))
-    del args[place : place + (1 if "=" in args[place] else 2)]
-    command = [sys.executable, "-m", "outbox", *args]
-    children = [subprocess.Popen(command) for _ in range(count)]  # noqa: S603 - our own command line
-
-    def forward(number: int, _frame: object) -> None:
-        for child in children:
-            child.send_signal(number)
-
-    signal.signal(signal.SIGTERM, forward)
-    signal.signal(signal.SIGINT, forward)
-    codes = []
-    for child in children:
-        codes.append(child.wait())
-        if codes[-1] != 0:
-            for other in children:
-                other.terminate()
-    return FAILED if any(codes) else 0
+        await queries_cluster.register(conn, app)
 
 
 @engine.command()
@@ -201,10 +129,13 @@ def pause(
 
 @engine.command()
 def resume(
-    context: typer.Context, handler: str, actor: Annotated[str, typer.Option("--actor")]
+    context: typer.Context,
+    handler: str,
+    actor: Annotated[str, typer.Option("--actor", help="Who resumes.")],
+    why: Annotated[str, typer.Option("--why", help="Kept in the audit.")] = "",
 ) -> None:
     """Let claims for one handler go on."""
-    _set_paused(context, handler, actor, "", paused=False)
+    _set_paused(context, handler, actor, why, paused=False)
 
 
 def _set_paused(
@@ -215,7 +146,7 @@ def _set_paused(
     async def act() -> bool:
         async with open_connection() as conn:
             if handler in app.handlers:  # also one that no relay has run yet
-                await queries.register(conn, list(app.handlers), list(app.routes()))
+                await queries_cluster.register(conn, app)
             return await redrive.set_paused(
                 conn, handler=handler, paused=paused, actor=actor, why=why
             )
@@ -224,6 +155,44 @@ def _set_paused(
         known = ", ".join(sorted(app.handlers)) or "none"
         raise ConfigurationError(f"there is no handler {handler!r}; there are {known}")
     typer.echo(f"{handler} is {'paused' if paused else 'resumed'}")
+
+
+@engine.command()
+def roles(
+    prefix: Annotated[str, typer.Option("--prefix", help="How the roles' names begin.")] = "outbox",
+) -> None:
+    """Print the SQL of the roles publisher, relay and reader, for a DBA to run after `migrate`."""
+    from outbox.roles import script  # noqa: PLC0415 - only this command needs it
+
+    for statement in script(prefix):
+        typer.echo(f"{statement};")
+
+
+@engine.command()
+def adopt(
+    context: typer.Context,
+    handlers: list[str],
+    owner: Annotated[str, typer.Option("--from", help="The application they belong to.")],
+) -> None:
+    """Take handlers over from another application: the one this was before it was renamed."""
+    app = current_app(context)
+    unknown = sorted(set(handlers) - set(app.handlers))
+    if unknown:
+        raise ConfigurationError(
+            f"application {app.name!r} has no handler {', '.join(unknown)}; "
+            f"there are {', '.join(sorted(app.handlers)) or 'none'}"
+        )
+
+    async def act() -> list[str]:
+        async with open_connection() as conn:
+            return await queries_cluster.adopt_handlers(
+                conn, handlers=handlers, owner=owner, application=app.name
+            )
+
+    adopted = asyncio.run(act())
+    if not adopted:
+        raise ConfigurationError(f"none of {', '.join(handlers)} belongs to application {owner!r}")
+    typer.echo(f"{', '.join(adopted)}: now of application {app.name!r}")
 
 
 @engine.command()

@@ -1,10 +1,16 @@
 -- bury_poisoned: dead-letter what was claimed alone too often and never settled.
--- index: delivery_lease_idx (handler, lease_until) where lease_token is not null
+-- index: lease_expiry_idx (handler, until); delivery_pk (id); message_pk (id)
 -- why: only lone claims count, so a message next to a killer is never buried for it.
 with poisoned as (
     delete from outbox.delivery as d
-    where d.handler = %(handler)s
-        and d.lease_token is not null
+    using outbox.lease as e
+    cross join lateral unnest(e.deliveries) as u(id)
+    where e.handler = %(handler)s
+        and e.until <= coalesce(%(now)s::timestamptz, now())
+        and e.queue is null
+        and d.id = u.id
+        and d.lease_token = e.token
+        and (%(ids)s::bigint[] is null or d.id = any(%(ids)s::bigint[]))
         and d.lease_until <= coalesce(%(now)s::timestamptz, now())
         and d.begun_at is null
         and d.unknown_at is null
@@ -20,7 +26,7 @@ with poisoned as (
     select p.id, p.message_id, p.handler, p.attempts, 'dead', 'poison', %(relay)s, coalesce(%(now)s::timestamptz, now())
     from poisoned as p
 )
-select p.id, p.message_id, p.key, p.position, p.attempts, p.resends, p.lease_token, p.lease_until, false as fresh,
+select p.id, p.message_id, p.key, p.position, p.attempts, p.resends, p.lease_until, false as fresh,
     m.topic, m.version, m.payload::text as payload, m.headers ->> 'traceparent' as traceparent,
     m.key as message_key, m.sequence, m.correlation_id, m.created_at
 from poisoned as p

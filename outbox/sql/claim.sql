@@ -1,21 +1,33 @@
 -- claim: lease up to `limit` due deliveries of one unordered handler to one relay.
 -- index: delivery_ready_idx (handler, id) where due_at is null; delivery_due_idx (handler, due_at, id);
---        delivery_pk (id); message_pk (id)
+--        delivery_pk (id); message_pk (id); lease_expiry_idx (handler, until)
 -- why: rows due since their publication go in id order above the relay's low-water mark `after`, so that
 --      a claim does not walk over the dead rows at the head of the index; retries go by their due date,
 --      at most half of a claim, so that neither starves the other. What was taken and not settled is
 --      left to claim_lone: one message that kills its worker must not take its neighbours along.
---      `keyless`: only what has no key, for a newest-only handler, where such a message stands for itself.
+--      `keyless`: only what has no key, for an ordered handler, where such a message stands for itself.
 --      The handler is a range and not an equality, so that only its own index gives the order: else the
 --      primary key is walked over the backlog of every other handler. Limits are plain parameters: an
---      expression is taken for a tenth of the table, and whole primary keys are merged.
-with open as (
+--      expression is taken for a tenth of the table, and whole primary keys are merged. The commit of a
+--      claim need not reach the disk: a server that forgets it has forgotten the token too, and what must
+--      be remembered (begun_at, a settlement) is a commit of its own that does. `reads`: topics and versions this
+--      code reads, null until it has met one that it does not; the rest is left to those who can.
+with quick as materialized (
+    select set_config('synchronous_commit', 'off', true)
+), open as (
     select handler
-    from outbox.destination
+    from outbox.destination cross join quick
     where handler = %(handler)s
         and paused_at is null
         and circuit_opened_at is null
+        and (breaker_opened_at is null or breaker_probe_token = %(token)s)
         and (held_until is null or held_until <= coalesce(%(now)s::timestamptz, now()))
+), held as materialized (
+    select e.first_id, e.last_id, e.deliveries
+    from outbox.lease as e
+    where e.handler = %(handler)s
+        and e.until > coalesce(%(now)s::timestamptz, now()) - interval '1 minute'
+        and e.first_id is not null
 ), again as materialized (
     select d.id
     from outbox.delivery as d
@@ -24,6 +36,12 @@ with open as (
         and d.lease_token is null
         and d.unknown_at is null
         and (d.key is null or not %(keyless)s)
+        and (%(reads)s::text[] is null or (
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
+        ))
+        and not exists (
+            select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
+        )
     order by d.due_at, d.id
     limit %(again_limit)s
     for update skip locked
@@ -36,6 +54,12 @@ with open as (
         and d.lease_token is null
         and d.unknown_at is null
         and (d.key is null or not %(keyless)s)
+        and (%(reads)s::text[] is null or (
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
+        ))
+        and not exists (
+            select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
+        )
     order by d.handler, d.id
     limit %(limit)s
     for update skip locked
@@ -46,14 +70,18 @@ with open as (
     limit %(limit)s
 ), leased as (
     update outbox.delivery as d
-    set lease_token = %(token)s,
-        lease_until = coalesce(%(now)s::timestamptz, now()) + %(lease)s::interval,
-        leased_by = %(relay)s
+    set lease_token = %(token)s, lease_until = coalesce(%(now)s::timestamptz, now()) + %(lease)s::interval
     from picked
     where d.id = picked.id
     returning d.*
+), batch as (
+    insert into outbox.lease as held (token, handler, relay, until, deliveries)
+    select %(token)s, %(handler)s, %(relay)s, min(l.lease_until), array_agg(l.id)
+    from leased as l
+    having count(*) > 0
+    on conflict on constraint lease_pk do update set deliveries = held.deliveries || excluded.deliveries
 )
-select l.id, l.message_id, l.key, l.position, l.attempts, l.resends, l.lease_token, l.lease_until, l.due_at is null as fresh,
+select l.id, l.message_id, l.key, l.position, l.attempts, l.resends, l.lease_until, l.due_at is null as fresh,
     m.topic, m.version, m.payload::text as payload, m.headers ->> 'traceparent' as traceparent,
     m.key as message_key, m.sequence, m.correlation_id, m.created_at
 from leased as l

@@ -1,18 +1,22 @@
 -- expire_begun: what began an ambiguous call and lost its lease has an unknown outcome.
--- index: delivery_lease_idx (handler, lease_until) where lease_token is not null
+-- index: lease_expiry_idx (handler, until); delivery_pk (id); message_pk (id)
 -- why: the call may have arrived. The token stays, so that the attempt's own late answer still settles
 --      it, until somebody else acts. It does not ask whether the destination is paused: it is a fact.
 with lost as materialized (
     select d.id
-    from outbox.delivery as d
-    where d.handler = %(handler)s
-        and d.lease_token is not null
+    from outbox.lease as e
+    cross join lateral unnest(e.deliveries) as u(id)
+    inner join outbox.delivery as d on d.id = u.id
+    where e.handler = %(handler)s
+        and e.until <= coalesce(%(now)s::timestamptz, now())
+        and d.lease_token = e.token
+        and (%(ids)s::bigint[] is null or d.id = any(%(ids)s::bigint[]))
         and d.lease_until <= coalesce(%(now)s::timestamptz, now())
         and d.begun_at is not null
         and d.unknown_at is null
-    order by d.lease_until
+    order by e.until, d.id
     limit 200
-    for update skip locked
+    for update of d skip locked
 ), unknown as (
     update outbox.delivery as d
     set unknown_at = coalesce(%(now)s::timestamptz, now()), last_reason = 'lease_lost_after_begin'
@@ -25,7 +29,7 @@ with lost as materialized (
         coalesce(%(now)s::timestamptz, now())
     from unknown as u
 )
-select u.id, u.message_id, u.key, u.position, u.attempts, u.resends, u.lease_token, u.lease_until, false as fresh,
+select u.id, u.message_id, u.key, u.position, u.attempts, u.resends, u.lease_until, false as fresh,
     m.topic, m.version, m.payload::text as payload, m.headers ->> 'traceparent' as traceparent,
     m.key as message_key, m.sequence, m.correlation_id, m.created_at
 from unknown as u

@@ -7,7 +7,7 @@ with held as (
         as u(id, token, wait, reason, spent)
 ), settled as (
     update outbox.delivery as d
-    set lease_token = null, lease_until = null, leased_by = null, begun_at = null, unknown_at = null, lone_claims = 0,
+    set lease_token = null, lease_until = null, begun_at = null, unknown_at = null, lone_claims = 0,
         due_at = coalesce(%(now)s::timestamptz, now()) + h.wait,
         attempts = d.attempts + h.spent::integer,
         last_reason = coalesce(h.reason, 'retry')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -10,14 +11,17 @@ from typing import TYPE_CHECKING, Any, Self
 from outbox import inspection, queries
 from outbox.clock import VirtualClock
 from outbox.errors import UsageError
-from outbox.handler import Effect
 from outbox.lane import token_of
-from outbox.publish import Publication, columns_of, receipts_of
-from outbox.redrive import redrive_dead
+from outbox.publication import Publication, batches_of
+from outbox.publish import receipts_of
+from outbox.queries_publish import PUBLISH_MESSAGES, execute_async
+from outbox.redrive import Selection, redrive
 from outbox.relay import Relay
 from outbox.saga.reports import UnreadableMessage
 from outbox.settlement import Ended
-from outbox.testing.queries import find_lease
+from outbox.testing.crashes import Crashed, at_point
+from outbox.testing.published import ANY, Any_, M, Published, Wanted, published_on
+from outbox.testing.queries import count_owed, find_lease
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from outbox.app import App
+    from outbox.crash_points import CrashPoint
     from outbox.inspection import HandlerCensus
     from outbox.lane import Lane
     from outbox.message import Message
@@ -80,17 +85,18 @@ class OutboxHarness:
         return (await self.publish_many(Publication(message=message, **terms)))[0]
 
     async def publish_many(self, *publications: Publication) -> list[PublishReceipt]:
-        """Publish all in one statement and commit."""
-        columns = columns_of(publications)
+        """Publish all and commit."""
+        batches = batches_of(publications, self.clock.sql_now())
         async with self.relay.pool.connection() as conn:
-            found = await queries.publish_async(conn, columns, self.clock.sql_now())
+            found = [await execute_async(conn, PUBLISH_MESSAGES, params) for params in batches]
         return receipts_of(publications, found)
 
     async def claim(self, handler: str, limit: int = 100) -> list[Lease]:
-        """Lease up to `limit` due deliveries as a relay would."""
+        """Lease up to `limit` due deliveries as a relay would, but no more than one of a key."""
         lane = self.lane(handler)
-        lane.look_everywhere()
-        return [Lease.of(handler, row) for row in await lane.claim(limit)]
+        lane.claims.look_everywhere()
+        rows = await lane.claims.claim(limit, run_max=1)
+        return [Lease.of(handler, row) for row in rows]
 
     async def claim_one(self, handler: str | None = None) -> Lease:
         """Lease exactly one due delivery; `handler` may be left out where there is but one."""
@@ -102,7 +108,7 @@ class OutboxHarness:
         name = self._name(handler)
         lane = self.lane(name)
         async with self.relay.pool.connection() as conn:
-            rows = await queries.claim_lone(conn, lane.terms(1))
+            rows = await lane.claims.claim_alone(conn)
         return Lease.of(name, rows[0]) if rows else None
 
     async def begin(self, *leases: Lease) -> set[int]:
@@ -129,8 +135,10 @@ class OutboxHarness:
             message = UnreadableMessage.model_construct()
         attempt = lane.consumer.attempt(lease.claimed)
         ended = Ended(lease.claimed, lease.token, message, attempt, outcome, error)
+        key = lease.claimed.key
         async with self.relay.pool.connection() as conn:
-            return lease.delivery_id in await lane.settlement.settle(conn, [ended])
+            held = await lane.settlement.settle(conn, [ended], free=[] if key is None else [key])
+        return lease.delivery_id in held
 
     async def give_back(self, *leases: Lease) -> None:
         """Return leases unused."""
@@ -141,26 +149,72 @@ class OutboxHarness:
         """Mark what was lost after it began as unknown, bury what was claimed alone too often."""
         lane = self.lane(self._name(handler))
         async with self.relay.pool.connection() as conn:
-            if lane.handler.effect is Effect.AMBIGUOUS:
-                await lane.expire_begun(conn)
-            await lane.bury_poisoned(conn)
+            await lane.decide_expired(conn)
 
     async def redrive(self, *delivery_ids: int, actor: str = "test") -> list[int]:
         """Give dead letters a new life, all of them if none is named; their ids."""
+        chosen = Selection(delivery_ids=delivery_ids or None)
         async with self.relay.pool.connection() as conn:
-            return await redrive_dead(
-                conn, actor=actor, delivery_ids=delivery_ids or None, now=self.clock.sql_now()
-            )
+            return list((await redrive(conn, self.app, chosen, actor=actor)).raised)
 
     async def run_once(self, handler: str | None = None) -> int:
         """Let a handler work off one batch; how many deliveries it had."""
         lane = self.lane(self._name(handler))
-        lane.look_everywhere()
+        lane.claims.look_everywhere()
         return await lane.run_once()
 
     async def drain(self) -> int:
         """Let every handler work until nothing is due; how many deliveries were tried."""
         return await self.relay.drain()
+
+    async def assert_published(
+        self,
+        message_class: type[M],
+        fields: Mapping[str, Any] | None = None,
+        *,
+        key: str | Any_ | None = ANY,
+        count: int | None = None,
+    ) -> list[Published[M]]:
+        """As `outbox.testing.assert_published`, on what is committed."""
+        async with self.relay.pool.connection() as conn:
+            return await published_on(conn, Wanted(message_class, fields or {}, key), count)
+
+    async def refute_published(
+        self,
+        message_class: type[Message],
+        fields: Mapping[str, Any] | None = None,
+        *,
+        key: str | Any_ | None = ANY,
+    ) -> None:
+        """Assert that no such message was published."""
+        await self.assert_published(message_class, fields, key=key, count=0)
+
+    @asynccontextmanager
+    async def crash_at(
+        self,
+        point: CrashPoint,
+        *,
+        handler: str | None = None,
+        nth: int = 1,
+        always: bool = True,
+    ) -> AsyncIterator[None]:
+        """Let the block end in a crash at `point`; afterwards the relay has been started again.
+
+        What it had leased stays leased, what it had written in open transactions is gone. If it is
+        to happen `always`, a block that never came to the point raises `AssertionError`.
+        """
+        others = asyncio.all_tasks()
+        try:
+            with at_point(point, handler=handler, nth=nth):
+                yield
+        except Crashed:
+            late = asyncio.all_tasks() - others
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        else:
+            if always:
+                raise AssertionError(f"{point} was never reached by {handler or 'any handler'}")
 
     def advance(self, by: timedelta) -> datetime:
         """Let time pass; the new instant."""
@@ -179,6 +233,11 @@ class OutboxHarness:
             found = await inspection.census(conn, now=self.clock.sql_now())
         (mine,) = [one for one in found if one.handler == name]
         return mine
+
+    async def owed(self, handler: str | None = None) -> int:
+        """How many deliveries of a handler the messages and its routes call for, in any state."""
+        async with self.relay.pool.connection() as conn:
+            return await count_owed(conn, self._name(handler))
 
     async def receipts(self, delivery_id: int) -> list[Mapping[str, Any]]:
         """The trace of a delivery, oldest first."""

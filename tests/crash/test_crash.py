@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import zip_longest
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ import psycopg
 import pytest
 
 from outbox import Publication, publish_many
-from tests.crash.application import EFFECT_TABLE, Parcel
+from outbox.consume import OUT_OF_MEMORY
+from tests.crash.application import BATCH_MAX, EFFECT_TABLE, Parcel
+from tests.crash.relay_process import Life
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PARCELS = 200
 SEED = 20260301  # of the moments at which the process is killed
+KILLS = 3
 AHEAD_SECONDS = 60  # each life of a relay is that far ahead of the one before: leases have run out
 
 
@@ -35,7 +39,7 @@ class Receiver:
     """Somebody outside, on the loopback, who counts what arrives per handler and delivery."""
 
     arrived: dict[str, Counter[int]] = field(
-        default_factory=lambda: {"call": Counter(), "push": Counter()}
+        default_factory=lambda: {name: Counter() for name in ("call", "push", "newest")}
     )
     total: int = 0
     alarm_at: int = 0
@@ -87,39 +91,33 @@ class World:
     receiver: Receiver
     handlers: str = "write,call,push"
     lives: int = 0
+    lone_claims_max: int = 1
 
-    async def relay(self, mode: str) -> Process:
+    async def relay(self, mode: str) -> Life:
         """Start the next life; it is at work when this returns."""
-        ahead = self.lives * AHEAD_SECONDS
+        ahead = timedelta(seconds=self.lives * AHEAD_SECONDS)
         self.lives += 1
-        arguments = [self.dsn, str(self.receiver.port), str(ahead), self.handlers, mode]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.crash.relay_process", *arguments,
-            cwd=ROOT, stdout=PIPE, stderr=DEVNULL,
-        )  # fmt: skip
-        assert process.stdout is not None
-        while (line := await process.stdout.readline()) and line != b"ready\n":
-            pass
-        return process
+        handlers = self.handlers.split(",")
+        life = Life(self.dsn, self.receiver.port, ahead, handlers, mode, self.lone_claims_max)
+        await life.begun()
+        return life
 
     async def drained(self) -> int:
         """Let one life work until nothing is due; its exit code."""
-        process = await self.relay("drain")
-        await process.communicate()
-        assert process.returncode is not None
-        return process.returncode
+        return await (await self.relay("drain")).ended()
 
     def rows(self, statement: Any, *params: object) -> list[tuple[Any, ...]]:
         return self.conn.execute(statement, params).fetchall()
 
-    def publish(self, *parcels: Parcel) -> None:
+    def publish(self, *parcels: Parcel, keys: tuple[str, ...] = ()) -> None:
         with psycopg.connect(self.dsn) as conn:
             conn.execute(
-                "insert into outbox.route (topic, handler)"
-                " select 'parcel.ready', unnest(%s::text[])",
-                (self.handlers.split(","),),
+                "insert into outbox.route (topic, handler, ordered)"
+                " select 'parcel.ready', one, one = any(%s) from unnest(%s::text[]) as u(one)",
+                (["keyed", "blocked", "newest"], self.handlers.split(",")),
             )
-            publish_many(conn, [Publication(message=parcel) for parcel in parcels])
+            each = zip_longest(parcels, keys)
+            publish_many(conn, [Publication(message=parcel, key=key) for parcel, key in each])
 
     def outcomes(self, handler: str) -> dict[int, str]:
         """How each delivery of a handler ended: its last receipt."""
@@ -150,12 +148,13 @@ async def test_killed_at_random_moments_everything_is_done_once_or_known_as_unkn
 ) -> None:
     random = Random(SEED)  # noqa: S311 - a seed, not a secret
     async with world_on(dsn) as world:
+        world.lone_claims_max = KILLS + 1  # one that is alone at each kill is no poison for that
         world.publish(*(Parcel(number=number) for number in range(PARCELS)))
-        for _ in range(3):
+        for _ in range(KILLS):
             relay = await world.relay("run")
             await world.receiver.at(world.receiver.total + random.randint(5, 60))
-            relay.kill()
-            await relay.communicate()
+            relay.send_signal(signal.SIGKILL)
+            await relay.ended()
         left = world.rows("select count(*) from outbox.delivery")
         code = await world.drained()
 
@@ -185,9 +184,8 @@ async def test_a_term_signal_drains_and_leaves_no_lease(dsn: str) -> None:
         relay = await world.relay("run")
         await world.receiver.at(20)
         relay.send_signal(signal.SIGTERM)
-        await relay.communicate()
 
-        assert relay.returncode == 0
+        assert await relay.ended() == 0
         assert world.rows("select * from outbox.delivery where lease_token is not null") == []
         assert world.rows("select count(*) > 0 from outbox.delivery") == [(True,)]
         assert {row[0] for row in world.rows("select outcome from outbox.receipt")} == {"done"}
@@ -195,19 +193,99 @@ async def test_a_term_signal_drains_and_leaves_no_lease(dsn: str) -> None:
         assert sum(world.receiver.arrived["call"].values()) == len(world.outcomes("call"))
 
 
-@pytest.mark.parametrize("handler", ["write", "push"])
-async def test_a_deadly_message_ends_dead_and_its_neighbours_are_delivered(
-    handler: str, dsn: str
-) -> None:
-    """It kills in the call of `write`, and before any call, in `prepare`, of `push`."""
-    async with world_on(dsn, handler) as world:
-        parcels = [Parcel(number=number, deadly=number == 2) for number in range(5)]
-        world.publish(*parcels)
-        codes = [await world.drained()]
-        while codes[-1] == 9 and len(codes) < 8:
-            codes.append(await world.drained())
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds RLIMIT_AS to its word")
+DEATHS = {"exit": 9, "memory": OUT_OF_MEMORY}
 
-        assert codes == [9, 9, 0]  # with its neighbours, then alone, then buried
+
+def publish_deadly(world: World, death: str, *, keys: tuple[str, ...] = ()) -> None:
+    """Five parcels, the third of them deadly, each under its key."""
+    parcels = [Parcel(number=number, deadly=death * (number == 2)) for number in range(5)]
+    world.publish(*parcels, keys=keys)
+
+
+async def until_nobody_dies(world: World, code: int) -> list[int]:
+    """Start one life after the other; how each ended."""
+    codes = [await world.drained()]
+    while codes[-1] == code and len(codes) < 8:
+        codes.append(await world.drained())
+    return codes
+
+
+@pytest.mark.parametrize(
+    ("handler", "death"),
+    [
+        ("write", "exit"),
+        ("push", "exit"),
+        ("call", "exit"),
+        pytest.param("call", "memory", marks=LINUX),
+    ],
+)
+async def test_a_deadly_message_ends_dead_and_its_neighbours_are_delivered(
+    handler: str, death: str, dsn: str
+) -> None:
+    """It kills in the call, and before any call, in `prepare`, of `push`."""
+    async with world_on(dsn, handler) as world:
+        publish_deadly(world, death)
+        codes = await until_nobody_dies(world, DEATHS[death])
+
+        assert codes == [DEATHS[death]] * 2 + [0]  # with its neighbours, then alone, then buried
         assert world.rows("select reason from outbox.dead_letter") == [("poison",)]
         assert Counter(world.outcomes(handler).values()) == {"done": 4, "dead": 1}
+        assert world.rows("select * from outbox.delivery") == []
+
+
+@pytest.mark.parametrize("death", ["exit", pytest.param("memory", marks=LINUX)])
+async def test_a_deadly_message_in_a_batch_held_by_locks_ends_dead_too(
+    death: str, dsn: str
+) -> None:
+    """Its locks and effects are gone with the worker; the note of the batch tells who it was."""
+    async with world_on(dsn, "write") as world:
+        last = BATCH_MAX + 4  # the second batch is a backlog
+        numbers = range(last + 1)
+        world.publish(
+            *(Parcel(number=number, deadly=death * (number == last - 1)) for number in numbers)
+        )
+        codes = [await world.drained()]
+        noted = world.rows("select cardinality(deliveries) from outbox.lease where first_id > 0")
+        done = world.rows("select count(*) from effect")
+        codes += await until_nobody_dies(world, DEATHS[death])
+
+        assert codes == [DEATHS[death]] * 2 + [0]
+        assert (noted, done) == ([(5,)], [(BATCH_MAX,)])
+        assert world.rows("select reason from outbox.dead_letter") == [("poison",)]
+        assert world.rows("select count(*) from effect") == [(last,)]
+        assert world.rows("select * from outbox.delivery") == []
+        assert world.rows("select * from outbox.lease") == []
+
+
+@pytest.mark.parametrize(("handler", "after"), [("keyed", [3, 4]), ("blocked", [])])
+async def test_a_deadly_message_lets_its_key_go_on_as_declared(
+    handler: str, after: list[int], dsn: str
+) -> None:
+    async with world_on(dsn, handler) as world:
+        publish_deadly(world, "exit", keys=("a", "a", "a", "a", "a"))
+        codes = await until_nobody_dies(world, 9)
+
+        done = world.rows(
+            "select (m.payload ->> 'number')::int from outbox.receipt as r"
+            " inner join outbox.message as m on m.id = r.message_id"
+            " where r.outcome = 'done' order by r.id"
+        )
+        assert codes == [9, 9, 0]
+        assert [number for (number,) in done] == [0, 1, *after]
+        assert world.rows("select reason from outbox.dead_letter") == [("poison",)]
+        assert world.rows("select count(*) from outbox.delivery") == [(2 - len(after),)]
+        assert world.rows("select * from outbox.key_lease where until > now()") == []
+
+
+async def test_a_deadly_newest_message_ends_dead_and_other_keys_go_on(dsn: str) -> None:
+    """What it has overtaken stays overtaken: it is not tried in its place."""
+    async with world_on(dsn, "newest") as world:
+        publish_deadly(world, "exit", keys=("a", "b", "b", "c", "d"))
+        codes = await until_nobody_dies(world, 9)
+
+        assert codes == [9, 9, 0]
+        assert Counter(world.outcomes("newest").values()) == {
+            "done": 3, "superseded": 1, "dead": 1
+        }  # fmt: skip
         assert world.rows("select * from outbox.delivery") == []

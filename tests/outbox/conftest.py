@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import structlog
 from psycopg.rows import tuple_row
+from typer.testing import CliRunner
 
+from outbox.cli.frame import engine
 from outbox.testing import OutboxHarness
 from tests.outbox.shop import EFFECT_TABLE, made
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from typer.testing import Result
 
     from outbox import Handler
     from tests.conftest import Server
@@ -25,8 +30,12 @@ if TYPE_CHECKING:
 _EMPTY = """
 delete from effect; delete from outbox.saga_transition; delete from outbox.saga;
 delete from outbox.unrouted; delete from outbox.dedup; delete from outbox.receipt;
+delete from outbox.question; delete from outbox.redrive;
+delete from outbox.lease; delete from outbox.key_lease; delete from outbox.newest;
 delete from outbox.dead_letter; delete from outbox.delivery; delete from outbox.message;
 delete from outbox.route; delete from outbox.destination; delete from outbox.relay;
+delete from outbox.worker;
+delete from outbox.destination_failure;
 """
 
 
@@ -58,6 +67,13 @@ def rows(database: str) -> Iterator[Rows]:
             return cursor.fetchall() if cursor.description else []
 
         yield run
+
+
+@pytest.fixture
+def command_line() -> Iterator[Callable[..., Result]]:
+    """Run a command of the engine in this process; the logs it set up go with it."""
+    yield lambda app, *args: CliRunner().invoke(engine, args, obj=app)
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from sqlalchemy import create_engine, pool, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from outbox import apublish, publish
+from outbox import apublish, apublish_many, publish, publish_many
 from outbox.dsn import sqlalchemy_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from outbox import Message, PublishReceipt
+    from outbox import Message, Publication, PublishReceipt
 
 SYNC = ("psycopg Connection", "SQLAlchemy Connection", "SQLAlchemy Session")
 ASYNC = ("psycopg AsyncConnection", "SQLAlchemy AsyncConnection", "SQLAlchemy AsyncSession")
@@ -52,6 +52,13 @@ class Door:
 def publish_of(handle: object) -> Callable[..., Any]:
     """`publish` or `apublish`, by the handle's kind."""
     return apublish if "Async" in type(handle).__name__ else publish
+
+
+async def many_of(door: Door, publications: list[Publication]) -> list[PublishReceipt]:
+    """Publish all with the call that fits the door's handle."""
+    if "Async" in type(door.handle).__name__:
+        return await apublish_many(door.handle, publications)
+    return publish_many(door.handle, publications)
 
 
 @asynccontextmanager

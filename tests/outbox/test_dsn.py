@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import psycopg
 import pytest
 
-from outbox.dsn import libpq_dsn, sqlalchemy_url, where, without_jit
+from outbox.dsn import libpq_dsn, relay_options, sqlalchemy_url, where
 from outbox.errors import ConfigurationError
 
 
@@ -28,7 +30,8 @@ def test_a_shown_address_has_no_password() -> None:
 def test_a_relays_session_compiles_nothing_and_keeps_its_other_options(empty_database: str) -> None:
     """Compiling costs a short statement hundreds of times its run."""
     named = empty_database + ("&" if "?" in empty_database else "?") + "options=-c%20work_mem%3D7MB"
-    with psycopg.connect(without_jit(named)) as conn:
+    options = relay_options(named, timedelta(seconds=30))
+    with psycopg.connect(named, options=options) as conn:
         jit = conn.execute("show jit").fetchone()
         work_mem = conn.execute("show work_mem").fetchone()
     assert (jit, work_mem) == (("off",), ("7MB",))

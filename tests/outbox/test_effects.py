@@ -27,7 +27,7 @@ from outbox import (
     UnknownPolicy,
     apublish,
 )
-from outbox.redrive import resend_held
+from outbox.unknown import resend
 from tests.outbox.shop import MINUTE, SECOND, OrderPlaced, StockChanged, count_order, mailer
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ async def test_attempts_end_in_a_dead_letter_that_can_be_redriven(opened: Opened
     receipts = await box.receipts(risen[0])
     assert [r["outcome"] for r in receipts] == ["retry"] * 3 + ["dead", "redriven", "done"]
     assert receipts[3]["reason"] == "attempts_exhausted:busy"
-    assert receipts[4]["reason"] == "coordinator"
+    assert receipts[4]["detail"]["actor"] == "coordinator"
     assert receipts[5]["attempt"] == 1
     assert (await box.census()).dead == 0
 
@@ -394,12 +394,8 @@ async def test_a_person_may_send_an_unknown_again(opened: Opened) -> None:
     await box.publish(ORDER)
     await box.run_once()
     async with box.relay.pool.connection() as conn:
-        await resend_held(
-            conn,
-            delivery_id=receiver.attempts[0].delivery_id,
-            actor="operator",
-            now=box.clock.sql_now(),
-        )
+        ids = [receiver.attempts[0].delivery_id]
+        assert await resend(conn, box.app, ids, actor="operator") == ids
     await box.drain()
 
     assert receiver.arrived == {1: 2}
@@ -469,12 +465,9 @@ async def test_a_version_unknown_here_is_left_to_a_newer_relay(
     box = await opened(mailer(never, effect=effect))
     rows("""select outbox.publish('order.placed', '{"order": 1}', version => 2)""")
     await box.drain()
-    lease = await box.claim("mailer")
-    box.advance(30 * SECOND)
 
-    assert lease == []
-    assert (await box.claim_one()).attempt == 1
-    assert rows("select attempts from outbox.delivery") == [(0,)]
+    assert await box.claim("mailer") == []
+    assert rows("select attempts, due_at, lease_token from outbox.delivery") == [(0, None, None)]
     assert rows("select * from outbox.receipt") == []
 
 

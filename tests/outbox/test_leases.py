@@ -181,16 +181,16 @@ async def test_a_row_that_committed_late_is_found_below_the_mark(
 ) -> None:
     """A long transaction commits ids that claims have passed already."""
     box = await opened(mailer())
-    lane = box.lane("mailer")
+    claims = box.lane("mailer").claims
     with psycopg.connect(database) as late:
         publish(late, OrderPlaced(order_id=1))
         for number in range(4):
             await box.publish(OrderPlaced(order_id=number))
-        assert len(await lane.claim(2)) == 2  # a full claim sets the mark
+        assert len(await claims.claim(2)) == 2  # a full claim sets the mark
         late.commit()
-    passed = await lane.claim(2)
-    lane.look_everywhere()
-    found = await lane.claim(2)
+    passed = await claims.claim(2)
+    claims.look_everywhere()
+    found = await claims.claim(2)
 
     assert len(passed) == 2
     assert [row.id for row in found] == [min(row.id for row in found)]

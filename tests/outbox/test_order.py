@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from outbox import Dead, Done, Effect, Order, Retry, Settled, Superseded, Unknown
+from outbox import (
+    Attempt,
+    Dead,
+    Done,
+    Effect,
+    Message,
+    Order,
+    Outcome,
+    Publication,
+    Retry,
+    Settled,
+    Superseded,
+    Unknown,
+)
 from tests.outbox.shop import MINUTE, SECOND, OrderPlaced, mailer
 
 if TYPE_CHECKING:
@@ -36,7 +50,7 @@ async def test_only_the_head_of_each_key_is_claimed(opened: Opened) -> None:
     for number, key in enumerate(["a", "a", "b", None, None]):
         await order(box, number, key)
 
-    assert await claimed(box) == [0, 2, 3, 4]
+    assert sorted(await claimed(box)) == [0, 2, 3, 4]
     assert await claimed(box) == []
 
 
@@ -85,14 +99,36 @@ async def test_a_wait_that_spends_nothing_blocks_its_key_too(
     assert await claimed(box) == []
 
 
-async def test_what_is_left_to_a_newer_relay_blocks_its_key(opened: Opened) -> None:
-    box = await opened(KEYED)
-    await order(box, 1)
-    await order(box, 2)
-    lease = await box.claim_one()
-    await box.lane("mailer").give_back([lease.claimed], wait=30 * SECOND)
+class NewOrderPlaced(Message, topic="order.placed", version=2):
+    """What the next version of the shop publishes."""
 
-    assert await claimed(box) == []
+    order_id: int
+
+
+@pytest.mark.parametrize("ordered", [Order.KEYED, Order.NEWEST, Order.NONE])
+async def test_what_only_newer_code_reads_is_left_to_it_and_blocks_its_key(
+    ordered: Order, opened: Opened, rows: Rows
+) -> None:
+    """Older code claims no other from the first it met; nothing is spent, nothing waits."""
+    old = await opened(mailer(order=ordered))
+    new = await opened(mailer(order=ordered, messages=(OrderPlaced, NewOrderPlaced)))
+    for key in ("a", "b"):
+        await old.publish(NewOrderPlaced(order_id=1), key=key)
+    await old.drain()
+    await order(old, 2)
+    await order(old, 3, "c")
+    seen = "select count(*) from outbox.receipt"
+    before = rows(seen)
+    await old.drain()
+    tried = rows(seen)
+    left = rows("select key, attempts, lone_claims, due_at, lease_token from outbox.delivery")
+    await new.drain()
+
+    assert before == [(0,)]
+    assert tried == [({Order.NONE: 2, Order.KEYED: 1, Order.NEWEST: 3}[ordered],)]
+    assert all(row[1:] == (0, 0, None, None) for row in left)
+    assert rows("select count(*) from outbox.delivery") == [(0,)]
+    assert rows("select * from outbox.dead_letter") == []
 
 
 async def test_an_unknown_outcome_blocks_its_key(opened: Opened) -> None:
@@ -151,19 +187,59 @@ async def test_an_earlier_one_that_comes_late_waits_for_the_one_in_flight(
 async def test_the_database_refuses_a_second_lease_on_a_key(
     handler: Any, opened: Opened, rows: Rows
 ) -> None:
-    """The guard of P5: whatever a claim believed, two deliveries of a key are never both out."""
+    """The guard of P5: whatever a claim believed, a key is never in two hands."""
     box = await opened(handler)
     await order(box, 1, sequence=1)
     await box.claim_one()
-    await order(box, 2, sequence=2)
 
     with pytest.raises(psycopg.errors.UniqueViolation) as refused:
-        rows(
-            "update outbox.delivery set lease_token = gen_random_uuid(), lease_until = now()"
-            " where lease_token is null"
-        )
+        rows("insert into outbox.key_lease values ('mailer', 'a', gen_random_uuid(), now())")
 
-    assert refused.value.diag.constraint_name == "delivery_one_lease_per_key"
+    assert refused.value.diag.constraint_name == "key_lease_pk"
+
+
+async def test_a_run_of_a_key_is_worked_off_in_order(opened: Opened) -> None:
+    """One worker takes what follows in a key at once; nobody else gets any of it meanwhile."""
+    box = await opened(KEYED)
+    for number in range(5):
+        await order(box, number)
+    claims = box.lane("mailer").claims
+    run = await claims.claim(3)
+
+    assert [row.position for row in run] == sorted(row.position for row in run)
+    assert len(run) == 3
+    assert await claimed(box) == []
+
+
+async def test_a_run_stops_at_what_must_be_tried_again(opened: Opened, rows: Rows) -> None:
+    """What follows a failed delivery in its key is given back, not tried before it."""
+    seen: list[int] = []
+
+    async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del attempt
+        seen.append(message.order_id)
+        return Retry() if message.order_id == 1 else Done()
+
+    box = await opened(mailer(call, order=Order.KEYED))
+    for number in range(4):
+        await order(box, number)
+    await box.run_once()
+
+    assert seen == [0, 1]
+    assert rows("select count(*) from outbox.key_lease") == [(0,)]
+    assert rows("select count(*) from outbox.delivery where lease_token is not null") == [(0,)]
+
+
+async def test_a_key_long_blocked_hides_no_other(opened: Opened) -> None:
+    """More blocked deliveries than a claim looks at lie before one that may go."""
+    box = await opened(KEYED)
+    await box.publish_many(
+        *(Publication(message=OrderPlaced(order_id=n), key="a") for n in range(500))
+    )
+    await box.settle(await box.claim_one(), Retry(after=MINUTE))
+    await order(box, 999, "b")
+
+    assert await claimed(box) == [999]
 
 
 async def test_a_handler_that_is_no_longer_ordered_works_off_its_keys_one_by_one(
@@ -253,3 +329,61 @@ async def test_keys_do_not_wait_for_each_other(opened: Opened) -> None:
         await order(box, number, key)
 
     assert sorted(await claimed(box)) == [2, 3]
+
+
+@pytest.mark.parametrize("how", ["redriven", "late", "due_later"])
+async def test_nothing_older_is_tried_after_a_newer_one_was(how: str, opened: Opened) -> None:
+    """The receiver would be told an old state: the engine itself remembers what was taken."""
+    box = await opened(NEWEST)
+    if how == "redriven":
+        await order(box, 1, sequence=1)
+        await box.settle(await box.claim_one(), Dead("refused"))
+    if how == "due_later":
+        await order(box, 1, sequence=1, due_at=box.clock.now() + MINUTE)
+    await order(box, 2, sequence=2)
+    await box.settle(await box.claim_one(), Done())
+    if how == "redriven":
+        await box.redrive()
+    if how == "late":
+        await order(box, 1, sequence=1)
+    box.advance(MINUTE)
+
+    assert await claimed(box) == []
+    assert (await box.census()).overtaken == 1
+
+
+async def test_the_newest_itself_is_tried_again_and_redriven(opened: Opened) -> None:
+    """What is remembered overtakes what is older, never itself."""
+    box = await opened(NEWEST)
+    await order(box, 7, sequence=7)
+    await box.settle(await box.claim_one(), Retry(SECOND, "busy"))
+    box.advance(SECOND)
+    await box.settle(await box.claim_one(), Dead("refused"))
+    await box.redrive()
+
+    assert await claimed(box) == [7]
+
+
+async def test_newest_only_keys_that_wait_for_a_person_take_no_place(opened: Opened) -> None:
+    """One place, and a key that falls due behind a held call: the other keys go on."""
+    called: list[int] = []
+
+    async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del attempt
+        called.append(message.order_id)
+        return Done()
+
+    box = await opened(mailer(call, order=Order.NEWEST, effect=Effect.AMBIGUOUS, concurrency=1))
+    await order(box, 0, "a")
+    await box.begin(await box.claim_one())
+    box.advance(MINUTE)
+    await box.decide_expired()
+    await order(box, 1, "a", due_at=box.clock.now() + SECOND)
+    await order(box, 2, "b", due_at=box.clock.now() + 2 * SECOND)
+    await order(box, 3, "c")
+    await order(box, 4, "d")
+    box.advance(MINUTE)
+    async with asyncio.timeout(10):
+        await box.drain()
+
+    assert sorted(called) == [2, 3, 4]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from outbox import Dead, Retry, Settled
+import pytest
+
+from outbox import Dead, Done, Effect, Retry, RetryPolicy, Rule, Settled, Then
 from tests.outbox.shop import SECOND, OrderPlaced, mailer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from outbox import Attempt, Outcome
     from tests.outbox.conftest import Opened, Rows
 
 
@@ -75,3 +78,62 @@ async def test_a_lone_run_waits_for_neighbours_and_keeps_them_out(opened: Opened
 
     assert kept_out  # and it holds no lease that could run out while it waits
     assert await batch == 1
+
+
+async def test_a_lone_claim_given_back_counts_nothing(opened: Opened, rows: Rows) -> None:
+    """A version that this code cannot read is left to a newer relay, however often."""
+    box = await opened(mailer(lone_claims_max=1))
+    rows("""select outbox.publish('order.placed', '{"order": 1}', version => 2)""")
+    await box.claim("mailer")
+    box.advance(31 * SECOND)
+    await box.lane("mailer").clean_up()
+
+    assert rows("select lone_claims, lease_token, attempts from outbox.delivery") == [(0, None, 0)]
+
+
+async def test_what_is_too_large_for_memory_may_be_named_in_the_policy(opened: Opened) -> None:
+    """A handler that knows it needs not its process ended for that."""
+
+    async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del message, attempt
+        raise MemoryError
+
+    policy = RetryPolicy(table=(Rule(MemoryError, Then.DEAD),))
+    box = await opened(mailer(call, retry=policy))
+    await box.publish(OrderPlaced(order_id=1))
+    await box.drain()
+
+    assert (await box.census()).dead == 1
+
+
+@pytest.mark.parametrize("effect", [Effect.IDEMPOTENT, Effect.DATABASE])
+async def test_a_lone_claim_lost_to_an_outage_counts_nothing(
+    effect: Effect, opened: Opened, rows: Rows
+) -> None:
+    """Each settlement of its lone run loses its connection; its worker lives: no burial."""
+    losses = 0
+
+    async def cut(conn: Any, settled: Sequence[Settled]) -> None:
+        nonlocal losses
+        if losses and all(isinstance(one.outcome, Done) for one in settled):
+            losses -= 1
+            rows("select pg_terminate_backend(%s, 5000)", conn.info.backend_pid)
+
+    async def call(message: OrderPlaced, attempt: Attempt, *conn: Any) -> Outcome:
+        del message, attempt, conn
+        return Done()
+
+    box = await opened(mailer(call, effect=effect, record=cut, lone_claims_max=1))
+    await box.publish(OrderPlaced(order_id=1))
+    await box.claim_one()
+    counts = []
+    for _ in range(3):
+        box.advance(31 * SECOND)
+        losses = 3 if effect is Effect.IDEMPOTENT else 1  # a write is repeated, a transaction not
+        await box.lane("mailer").clean_up()
+        counts += rows("select lone_claims, lease_token is not null from outbox.delivery")
+    box.advance(31 * SECOND)
+    await box.drain()
+
+    assert counts == [(0, True)] * 3
+    assert (await box.census()).done == 1

@@ -189,6 +189,8 @@ def test_sql_publish_tells_the_winner_of_a_dedup_key(rows: Rows) -> None:
     [
         ("'Order', '{}'", "22023"),
         ("null, '{}'", "22023"),
+        ("'outbox.timer', '{}'", "42939"),
+        ("'a.' || repeat('x', 119), '{}'", "22023"),
         ("'order.placed', '{}', key => ''", "23514"),
         ("'order.placed', '{}', dedup_key => ''", "23514"),
         ("'order.placed', '{}', version => 0", "23514"),
@@ -251,3 +253,43 @@ def test_headers_are_json_of_the_trace_in_force(database: str, rows: Rows) -> No
         publish(conn, OrderPlaced(order_id=1))
 
     assert json.dumps(rows("select headers from outbox.message")[0][0]) == "{}"
+
+
+def test_the_callers_search_path_decides_nothing(database: str, rows: Rows) -> None:
+    """The functions take it over: what stands first on it is not taken for the engine's own."""
+    with psycopg.connect(database) as conn:
+        for name in ("message", "delivery", "route", "relay", "dedup", "unrouted"):
+            conn.execute(f"create temp table {name} (id integer)")
+        conn.execute("set local search_path = pg_temp, pg_catalog")
+        publish(conn, OrderPlaced(order_id=1), dedup_key="k")
+        publish(conn, Unheard())
+        publish_many(conn, [Publication(message=OrderPlaced(order_id=2))])
+        conn.execute("select outbox.publish('stock.changed', '{}')")
+
+    assert rows("select count(*) from outbox.message") == [(4,)]
+
+
+def test_a_publisher_in_repeatable_read_learns_a_winner_it_can_see(database: str) -> None:
+    with psycopg.connect(database) as conn:
+        first = publish(conn, OrderPlaced(order_id=1), dedup_key="k")
+    with psycopg.connect(database) as conn:
+        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        second = publish(conn, OrderPlaced(order_id=2), dedup_key="k")
+
+    assert second == PublishReceipt(first.message_id, duplicate=True, deliveries=0)
+
+
+def test_a_winner_beyond_the_snapshot_is_a_serialization_failure(database: str, rows: Rows) -> None:
+    """Its snapshot hides whom it lost to: the transaction is repeated, and nothing is kept."""
+    with psycopg.connect(database) as conn:
+        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        conn.execute("select count(*) from outbox.message")
+        with psycopg.connect(database) as other:
+            winner = publish(other, OrderPlaced(order_id=1), dedup_key="k")
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            publish(conn, OrderPlaced(order_id=2), dedup_key="k")
+        conn.rollback()
+        again = publish(conn, OrderPlaced(order_id=2), dedup_key="k")
+
+    assert again == PublishReceipt(winner.message_id, duplicate=True, deliveries=0)
+    assert rows("select count(*) from outbox.message") == [(1,)]

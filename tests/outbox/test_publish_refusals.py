@@ -152,6 +152,15 @@ async def test_one_bad_publication_of_many_publishes_none(database: str, rows: R
     assert rows("select * from outbox.message") == []
 
 
+def test_what_is_no_publication_is_refused(database: str) -> None:
+    bare: Any = [Publication(message=MESSAGE), MESSAGE]
+    with psycopg.connect(database) as conn:
+        with pytest.raises(PublishError, match=r"takes Publication\(message=.*is a OrderPlaced"):
+            publish_many(conn, bare)
+
+        assert conn.info.transaction_status.name == "IDLE"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_autocommit_is_refused(kind: str, database: str) -> None:
     """There is no transaction the message could share with the change."""
@@ -232,6 +241,19 @@ async def test_apublish_refuses_a_sync_handle(kind: str, database: str) -> None:
 def test_publish_refuses_what_is_no_handle(handle: Any) -> None:
     with pytest.raises(HandleUnusable, match="give a SQLAlchemy Session or Connection"):
         publish_of(handle)(handle, MESSAGE)
+
+
+def test_a_handle_over_another_driver_is_refused() -> None:
+    """The engine's statement would fail there in the middle of the caller's transaction."""
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection, Session(connection) as session:
+        for handle in (connection, session):
+            with pytest.raises(
+                HandleUnusable, match=r"sqlite\+pysqlite: make the engine with postgresql\+psycopg:"
+            ):
+                publish(handle, MESSAGE)
+            assert session.execute(text("select 1")).scalar() == 1
+    engine.dispose()
 
 
 def test_an_error_never_quotes_the_payload() -> None:

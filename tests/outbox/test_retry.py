@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,16 +13,27 @@ from outbox import (
     CredentialsRejected,
     Dead,
     DestinationHeld,
+    Effect,
     Exponential,
     Ladder,
     OutcomeUnknown,
     PermanentFailure,
+    Rate,
     Retry,
     RetryPolicy,
+    Rule,
+    Terms,
+    Then,
     TransientFailure,
     Unknown,
+    parse_retry_after,
 )
-from outbox.retry import after_failure, again
+from outbox.errors import HandlerInvalid, PolicyInvalid
+from outbox.retry import after_failure, again, held_by, is_used_up, reason_of
+from tests.outbox.shop import mailer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECOND = timedelta(seconds=1)
 PLAIN = RetryPolicy(attempts_max=3, backoff=Ladder((10, 60)), jitter=0.0)
@@ -34,8 +46,11 @@ def decided(
     age: timedelta = SECOND,
     policy: RetryPolicy = PLAIN,
     jitter: float = 0.0,
+    ambiguous: bool = False,
 ) -> Retry | Dead | Unknown:
-    return after_failure(error, attempt=attempt, age=age, policy=policy, jitter=jitter)
+    return after_failure(
+        error, attempt=attempt, age=age, policy=policy, jitter=jitter, ambiguous=ambiguous
+    )
 
 
 def test_a_transient_failure_waits_the_rung_of_its_attempt() -> None:
@@ -109,7 +124,9 @@ def test_each_error_a_handler_raises_has_its_outcome(
 def test_foreign_errors_go_by_the_table_and_never_carry_their_text() -> None:
     """A foreign text quotes values; only the type's name is kept."""
     policy = RetryPolicy(
-        backoff=Ladder((10,)), jitter=0.0, permanent=(KeyError,), ambiguous=(ConnectionError,)
+        backoff=Ladder((10,)),
+        jitter=0.0,
+        table=(Rule(KeyError, Then.DEAD), Rule(ConnectionError, Then.UNKNOWN)),
     )
 
     assert decided(KeyError("someone@example.org"), policy=policy) == Dead("KeyError")
@@ -164,3 +181,204 @@ def test_a_policy_describes_itself_in_one_line() -> None:
     assert "no limit" in line
     assert "2:00:00" in line
     assert "\n" not in line
+
+
+class Bounced(PermanentFailure):
+    """An error of somebody's adapter."""
+
+
+class Throttled(TransientFailure):
+    """Another, that has terms of its own."""
+
+
+def test_the_line_of_the_most_specific_type_counts() -> None:
+    """And none that is about all errors overrules what the engine's own say of themselves."""
+    seldom = Terms(attempts_max=2, backoff=Ladder((5,)), jitter=0.0)
+    policy = RetryPolicy(
+        jitter=0.0,
+        table=(
+            Rule(Exception, Then.DEAD),
+            Rule(OSError, Then.RETRY, seldom),
+            Rule(Throttled, Then.RETRY, seldom),
+            Rule(LookupError, Then.HOLD, hold=7 * SECOND),
+        ),
+    )
+
+    assert decided(ValueError(), policy=policy) == Dead("ValueError")
+    assert decided(ConnectionResetError(), policy=policy) == Retry(
+        5 * SECOND, "ConnectionResetError"
+    )
+    assert decided(OSError(), attempt=2, policy=policy) == Dead("attempts_exhausted:OSError")
+    assert decided(Throttled("busy"), policy=policy) == Retry(5 * SECOND, "busy")
+    assert decided(TransientFailure("busy"), policy=policy) == Retry(2 * SECOND, "busy")
+    assert decided(Bounced("gone"), policy=policy) == Dead("gone")
+    held = held_by(KeyError("someone@example.org"), policy)
+    assert isinstance(held, DestinationHeld)
+    assert decided(held, policy=policy) == Retry(7 * SECOND, "KeyError", spent=False)
+    assert held_by(ValueError(), policy).args == ()
+
+
+def test_what_no_line_names_has_a_default() -> None:
+    """And where nobody can say how far a call had come, the default is to say so."""
+    dead = RetryPolicy(otherwise=Then.DEAD)
+
+    assert decided(ValueError(), policy=dead) == Dead("ValueError")
+    assert decided(ValueError(), ambiguous=True) == Unknown("ValueError")
+    assert decided(TransientFailure("busy"), ambiguous=True) == Retry(10 * SECOND, "busy")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: RetryPolicy(attempts_max=0), "at least 1"),
+        (lambda: RetryPolicy(jitter=1.5), "a share from 0 to 1"),
+        (lambda: RetryPolicy(age_max=0 * SECOND), "above zero"),
+        (lambda: RetryPolicy(otherwise=Then.HOLD), "otherwise is hold"),
+        (lambda: RetryPolicy(table=(Rule(KeyError, Then.DEAD),) * 2), "KeyError has two rules"),
+        (lambda: Rule(Bounced, Then.RETRY), "says by itself"),
+        (lambda: Rule(KeyError, Then.DEAD, Terms()), "only retry has terms"),
+        (lambda: Rule(KeyError, Then.HOLD, hold=0 * SECOND), "above zero"),
+        (lambda: Ladder(()), "at least one wait"),
+        (lambda: Exponential(factor=0.5), "factor at least 1"),
+        (lambda: Exponential(first=0 * SECOND), "first above zero"),
+        (lambda: Exponential(first=2 * SECOND, cap=SECOND), "cap not below first"),
+        (lambda: Ladder((1, -1)), "none below zero"),
+        (lambda: Rate(0), "above zero"),
+    ],
+)
+def test_a_policy_that_cannot_work_is_refused(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(PolicyInvalid, match=says):
+        make()
+
+
+def test_a_policy_is_a_value() -> None:
+    with pytest.raises(AttributeError):
+        PLAIN.attempts_max = 9  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("effect", "policy", "says"),
+    [
+        (Effect.IDEMPOTENT, RetryPolicy(otherwise=Then.UNKNOWN), "only AMBIGUOUS"),
+        (Effect.IDEMPOTENT, RetryPolicy(table=(Rule(OSError, Then.UNKNOWN),)), "only AMBIGUOUS"),
+        (Effect.AMBIGUOUS, RetryPolicy(otherwise=Then.RETRY), "may have left"),
+        (
+            Effect.AMBIGUOUS,
+            RetryPolicy(table=(Rule(TimeoutError, Then.RETRY),)),
+            "may have arrived",
+        ),
+    ],
+)
+def test_a_handler_whose_policy_it_cannot_keep_is_refused(
+    effect: Effect, policy: RetryPolicy, says: str
+) -> None:
+    with pytest.raises(HandlerInvalid, match=says):
+        mailer(effect=effect, retry=policy)
+
+
+def test_a_policy_prints_its_table() -> None:
+    policy = RetryPolicy(
+        table=(Rule(KeyError, Then.DEAD), Rule(OSError, Then.HOLD, hold=9 * SECOND))
+    )
+
+    assert list(policy.lines(ambiguous=True)) == [
+        "KeyError: dead",
+        "OSError: hold for 0:00:09",
+        "anything else: unknown",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("5", 5),
+        ("Sun, 01 Mar 2026 12:00:30 GMT", 30),
+        ("Sun, 01 Mar 2026 11:00:00 GMT", 0),
+        ("999999999", 86_400),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: int | None) -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    assert parse_retry_after(header, now=now) == (None if seconds is None else seconds * SECOND)
+
+
+def test_the_edges_of_what_can_work_are_allowed() -> None:
+    """One attempt, no wait, a wait that does not grow, and jitter as long as the wait itself."""
+    assert Terms(attempts_max=1).attempts_max == 1
+    assert Ladder((0.0, 0.5)).after(1) == 0 * SECOND
+    assert Exponential(first=SECOND, factor=1, cap=SECOND).after(3) == SECOND
+    assert Terms(jitter=1).jitter == 1
+
+
+def test_the_lines_of_a_policy_say_all_of_it() -> None:
+    few = Terms(attempts_max=3, backoff=Ladder((5,)), jitter=0.1)
+    steps = "Ladder(seconds=(5,)), jitter up to 10%"
+
+    assert few.describe() == f"at most 3 attempts, {steps}"
+    for_ever = Terms(None, Ladder((5,)), 0.1, timedelta(hours=2))
+    assert for_ever.describe() == f"no limit, {steps}, given up after 2:00:00"
+    assert Rule(OSError, Then.RETRY).describe() == "OSError: retry"
+    assert Rule(OSError, Then.RETRY, few).describe() == f"OSError: retry ({few.describe()})"
+    assert list(RetryPolicy().lines(ambiguous=False)) == ["anything else: retry"]
+    assert list(RetryPolicy(otherwise=Then.DEAD).lines(ambiguous=True)) == ["anything else: dead"]
+
+
+def test_what_is_wrong_with_a_policy_is_said_in_whole_sentences() -> None:
+    twice = (Rule(KeyError, Then.DEAD), Rule(OSError, Then.DEAD)) * 2
+
+    with pytest.raises(
+        PolicyInvalid, match=r"^KeyError, OSError has two rules; each type has one$"
+    ):
+        RetryPolicy(table=twice)
+    expected = "otherwise is hold; what nobody expected says nothing of all others"
+    with pytest.raises(PolicyInvalid, match=f"^{expected}$"):
+        RetryPolicy(otherwise=Then.HOLD)
+    assert RetryPolicy(otherwise=Then.UNKNOWN).problem(ambiguous=False) == (
+        "only AMBIGUOUS handlers have unknown outcomes; let the policy say retry or dead"
+    )
+    assert RetryPolicy(otherwise=Then.RETRY).problem(ambiguous=True) == (
+        "otherwise is retry, but what nobody named may have left: "
+        "leave it out, and name the errors that say that nothing left"
+    )
+    assert RetryPolicy().problem(ambiguous=False) is None
+    assert RetryPolicy().problem(ambiguous=True) is None
+
+
+def test_nobody_is_ambiguous_who_does_not_say_so() -> None:
+    found = after_failure(ValueError(), attempt=1, age=SECOND, policy=PLAIN, jitter=0.0)
+
+    assert found == Retry(10 * SECOND, "ValueError")
+
+
+def test_a_hold_keeps_what_it_came_from() -> None:
+    """The log shows where it was raised."""
+    error = KeyError("someone@example.org")
+    held = held_by(error, RetryPolicy(table=(Rule(KeyError, Then.HOLD),)))
+
+    assert held.__cause__ is error
+
+
+def test_what_is_given_up_is_known_as_such() -> None:
+    """RTY-1: with or without a reason behind it."""
+    terms = Terms(attempts_max=1, backoff=Ladder((5,)), jitter=0.0, age_max=3 * SECOND)
+    used = again("", hint=None, attempt=1, age=SECOND, policy=terms, jitter=0.0)
+    old = again("", hint=None, attempt=0, age=SECOND, policy=terms, jitter=0.0)
+
+    assert (used, old) == (Dead("attempts_exhausted"), Dead("age_exceeded"))
+    for reason in ("attempts_exhausted", "age_exceeded", "attempts_exhausted:busy:twice"):
+        assert is_used_up(reason)
+    for reason in ("busy", "busy:age_exceeded", ""):
+        assert not is_used_up(reason)
+
+
+def test_only_our_own_reasons_are_believed_to_be_codes() -> None:
+    """A foreign error's `reason` is text: this one's quotes what could not be decoded."""
+    foreign = UnicodeDecodeError("utf-8", b"x", 0, 1, "someone@example.org")
+
+    assert reason_of(foreign) == "UnicodeDecodeError"
+    assert reason_of(PolicyInvalid("attempts_max is 0")) == "PolicyInvalid"
+    assert reason_of(TransientFailure("busy")) == "busy"

@@ -17,23 +17,27 @@ from outbox import (
     Done,
     Effect,
     Message,
+    OnMissing,
     Outcome,
     PermanentFailure,
     Publication,
     Report,
     Saga,
     SagaState,
+    Settled,
     TimedOut,
     Timer,
     TransientFailure,
+    Withdrawn,
     publish,
 )
 from outbox.errors import SagaInvalid
+from outbox.saga import queries as saga_queries
 from outbox.testing import OutboxHarness
 from tests.outbox.shop import MINUTE, SECOND, OrderPlaced, made, mailer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from tests.outbox.conftest import Rows
 
@@ -101,7 +105,7 @@ def checkout(**terms: Any) -> Saga[Checkout]:
         "correlate": lambda message: str(message.order_id),
         "starts": {OrderPlaced: lambda _: Checkout()},
         "handles": (Paid, Cancelled),
-        "missing_ok": (Paid, Cancelled),
+        "on_missing": dict.fromkeys((Paid, Cancelled), OnMissing.IGNORE),
         "watches": {"parcel.ship": frozenset({Report.DONE, Report.FIRST_FAILURE, Report.DEAD})},
         "timers": frozenset({"remind"}),
     }
@@ -255,6 +259,51 @@ async def test_a_saga_takes_back_what_has_not_begun(
     ]
 
 
+async def test_a_saga_takes_back_what_nobody_is_routed_for_yet(
+    depot: Depot, database: str, rows: Rows
+) -> None:
+    """Else the first relay with a handler for it would do what was taken back long ago."""
+    app = made()
+    app.add_saga(checkout())
+    async with OutboxHarness.opened(app, database) as box:
+        await say(box, OrderPlaced(order_id=1), Paid(order_id=1))
+        parked = rows("select topic from outbox.unrouted")
+        await say(box, Cancelled(order_id=1))
+    async with OutboxHarness.opened(application(depot), database) as box:
+        await box.drain()
+
+    assert parked == [("parcel.ship",)]
+    assert depot.shipped == []
+
+
+async def test_what_a_saga_takes_back_is_told_and_never_redriven(database: str, rows: Rows) -> None:
+    """Its dead letter stays to be looked at; the handler's own tables hear of both."""
+    depot = Depot()
+    told: list[Any] = []
+
+    async def record(conn: Any, settled: Sequence[Settled]) -> None:
+        del conn
+        told.extend((one.delivery_id, one.outcome) for one in settled)
+
+    app = made(mailer(depot, name="depot", messages=(Ship,), record=record))
+    app.add_saga(checkout(watches={}))
+    async with OutboxHarness.opened(app, database) as box:
+        depot.trouble = PermanentFailure("refused")
+        await say(box, OrderPlaced(order_id=1), Paid(order_id=1))
+        rows("update outbox.destination set paused_at = now() where handler = 'depot'")
+        await say(box, OrderPlaced(order_id=2), Paid(order_id=2))
+        dead = rows("select delivery_id from outbox.dead_letter")
+        waiting = rows("select id from outbox.delivery where handler = 'depot'")
+        told.clear()
+        await say(box, Cancelled(order_id=1), Cancelled(order_id=2))
+        risen = await box.redrive()
+
+        assert told == [(one, Withdrawn("withdrawn_by_saga")) for (one,) in [*dead, *waiting]]
+        assert risen == []
+        assert rows("select withdrawn_at is not null from outbox.dead_letter") == [(True,)]
+        assert (await box.census("depot")).overtaken == 2
+
+
 async def test_late_and_doubled_messages_are_decided(box: OutboxHarness, rows: Rows) -> None:
     await say(box, Paid(order_id=1))  # no instance, and it cannot start one
     await say(box, OrderPlaced(order_id=2), Paid(order_id=2), Paid(order_id=2))
@@ -308,6 +357,38 @@ async def test_racing_starters_make_one_instance_and_both_are_heard(
     ]
 
 
+async def test_who_moves_an_instance_keeps_the_others_from_it(
+    box: OutboxHarness, database: str
+) -> None:
+    """The row lock by itself: a second transaction waits, and is not merely refused at its end."""
+    await say(box, OrderPlaced(order_id=1))
+    key: dict[str, Any] = {"name": "checkout", "keys": ["1"]}
+
+    async with box.relay.pool.connection() as conn, conn.transaction():
+        (mine,) = await saga_queries.lock_sagas(conn, **key)
+        with psycopg.connect(database) as other:
+            other.execute("set lock_timeout = '50ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute(saga_queries.LOCK_SAGAS, key)
+
+    assert mine.version == 2
+
+
+async def test_no_instance_has_two_transitions_to_one_version(
+    box: OutboxHarness, rows: Rows
+) -> None:
+    """`saga_transition_pk` by itself."""
+    await say(box, OrderPlaced(order_id=1))
+
+    with pytest.raises(psycopg.errors.UniqueViolation, match="saga_transition_pk"):
+        rows(
+            "insert into outbox.saga_transition"
+            " (saga_id, version, message_id, topic, change, published, at)"
+            " select saga_id, version, message_id + 1, topic, change, published, at"
+            " from outbox.saga_transition"
+        )
+
+
 async def test_a_state_of_a_newer_program_is_left_to_it(
     box: OutboxHarness, depot: Depot, database: str, rows: Rows
 ) -> None:
@@ -336,7 +417,10 @@ async def test_a_state_of_a_newer_program_is_left_to_it(
     ("terms", "says"),
     [
         ({"starts": {}}, "nothing starts it"),
-        ({"missing_ok": (Paid,)}, "Cancelled can neither start an instance nor be missing one"),
+        (
+            {"on_missing": {Paid: OnMissing.IGNORE}},
+            "Cancelled can neither start an instance nor be missing one",
+        ),
         ({"state_version": 2}, "no upcaster to 2"),
     ],
 )

@@ -39,6 +39,8 @@ class ModelOutbox:
     call_seconds: int
     lone_claims_max: int
     window_seconds: int
+    blocking: frozenset[str] = frozenset()
+    newest: dict[tuple[str, str | None], tuple[int, int]] = field(default_factory=dict)
     now: int = 0
     waiting: dict[Id, Delivery] = field(default_factory=dict)
     dead: dict[Id, Delivery] = field(default_factory=dict)
@@ -82,12 +84,19 @@ class ModelOutbox:
         if order == "keyed":
             free = {i for i in free if self._is_head(i)}
         assert {(handler, message) for message in taken} <= free
-        assert len(taken) == self._bounded(free, limit)
+        if order == "keyed":
+            keyless = self._keyless(free, limit)
+            heads = sum(self.waiting[i].key is not None for i in free)
+            assert len(taken) == keyless + min(heads, limit - keyless)
+        else:
+            assert len(taken) == self._bounded(free, limit)
         self._lease(handler, taken)
 
     def claim_alone(self, handler: str, taken: dict[int, tuple[int, str]]) -> None:
         """Judge a claim of one that was taken and not settled."""
         suspects = {i for i in self._of(handler) if self._has_expired(i, begun=False)}
+        if self.handlers[handler][1] == "keyed":
+            suspects = {i for i in suspects if self._leads(i)}
         assert {(handler, message) for message in taken} <= suspects
         assert len(taken) == min(1, len(suspects))
         self._lease(handler, taken)
@@ -168,15 +177,16 @@ class ModelOutbox:
             if not any(map(self._is_free, row)) or any(self.waiting[i].token for i in row):
                 continue
             newest = max((i for i in row if self._has_joined(i)), key=self._place)
+            ever = max(self.newest.get((handler, key), (0, 0)), self._place(newest))
             for one in row:
-                if self._place(one) < self._place(newest):
+                if self._place(one) < ever:
                     del self.waiting[one]
                     self.overtaken[handler] += 1
-            if self._is_free(newest):
+            if newest in self.waiting and self._is_free(newest):
                 assert newest[1] in taken
+                self.newest[handler, key] = ever
                 expected += 1
-        keyless = {i for i in self._of(handler) if self._is_free(i) and self.waiting[i].key is None}
-        expected += self._bounded(keyless, limit - expected)
+        expected += self._keyless({i for i in self._of(handler) if self._is_free(i)}, limit)
         assert len(taken) == expected
         self._lease(handler, taken)
 
@@ -185,6 +195,10 @@ class ModelOutbox:
         again = sum(self.waiting[one].due is not None for one in free)
         again_taken = min(again, (limit + 1) // 2)
         return again_taken + min(len(free) - again, limit - again_taken)
+
+    def _keyless(self, free: set[Id], limit: int) -> int:
+        """How many without a key an ordered handler's claim takes: at most half of it."""
+        return self._bounded({i for i in free if self.waiting[i].key is None}, (limit + 1) // 2)
 
     def _lease(self, handler: str, taken: dict[int, tuple[int, str]]) -> None:
         for message, (delivery_id, token) in taken.items():
@@ -222,7 +236,19 @@ class ModelOutbox:
         row = [i for i in self._of(one[0]) if key is not None and self.waiting[i].key == key]
         if any(self.waiting[i].token for i in row):
             return False
-        return not any(self._has_joined(i) and self._place(i) < self._place(one) for i in row)
+        return self._leads(one)
+
+    def _leads(self, one: Id) -> bool:
+        """Whether nothing waits before it in its key, and no dead letter that blocks."""
+        handler, key = one[0], self.waiting[one].key
+        if key is None:
+            return True
+        before = [self._place(i) for i in self._of(handler)
+                  if self.waiting[i].key == key and self._has_joined(i)]  # fmt: skip
+        if handler in self.blocking:
+            before += [(d.position, i[1]) for i, d in self.dead.items()
+                       if i[0] == handler and d.key == key]  # fmt: skip
+        return all(place >= self._place(one) for place in before)
 
     @staticmethod
     def _free(found: Delivery) -> None:

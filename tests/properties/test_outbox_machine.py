@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 )
 
 from outbox import (
+    AfterDead,
     Dead,
     Done,
     Effect,
@@ -50,7 +51,7 @@ class Plain(Message, topic="model.plain", dedup_window=timedelta(seconds=100)):
 
 
 class Keyed(Message, topic="model.keyed"):
-    """Three handlers take it: keyed, newest-only, and one in no order."""
+    """Four handlers take it: keyed (dead letters skipped, or blocking), newest-only, unordered."""
 
 
 async def never(message: Any, attempt: Attempt) -> Outcome:
@@ -64,7 +65,9 @@ HANDLERS = {
     "ambiguous": (Effect.AMBIGUOUS, Order.NONE, (Plain,)),
     "keyed": (Effect.IDEMPOTENT, Order.KEYED, (Keyed,)),
     "newest": (Effect.IDEMPOTENT, Order.NEWEST, (Keyed,)),
+    "blocking": (Effect.IDEMPOTENT, Order.KEYED, (Keyed,)),
 }
+BLOCKING = frozenset({"blocking"})
 LONE_CLAIMS_MAX = 2
 
 handlers = st.sampled_from(sorted(HANDLERS))
@@ -116,6 +119,7 @@ class OutboxMachine(RuleBasedStateMachine):
                     call=never,
                     order=order,
                     lone_claims_max=LONE_CLAIMS_MAX,
+                    after_dead=AfterDead.BLOCK if name in BLOCKING else AfterDead.SKIP,
                 )
                 for name, (effect, order, messages) in HANDLERS.items()
             )
@@ -131,6 +135,7 @@ class OutboxMachine(RuleBasedStateMachine):
             call_seconds=20,
             lone_claims_max=LONE_CLAIMS_MAX,
             window_seconds=100,
+            blocking=BLOCKING,
         )
         for key in (*KEYS, *KEYS, None):
             self.publish_keyed(key, None, None)
@@ -140,10 +145,16 @@ class OutboxMachine(RuleBasedStateMachine):
         """Wait for the engine."""
         return self.runner.run(_awaited(awaitable))
 
-    @rule(dedup_key=st.none() | keys, due=st.none() | st.integers(1, 60))
-    def publish_plain(self, dedup_key: str | None, due: int | None) -> None:
+    @rule(
+        dedup_key=st.none() | keys,
+        due=st.none() | st.integers(1, 60),
+        priority=st.sampled_from([0, 0, 5, -5]),
+    )
+    def publish_plain(self, dedup_key: str | None, due: int | None, priority: int = 0) -> None:
+        """A priority changes who goes first and never how many may go."""
         due_at = None if due is None else self.real.clock.now() + timedelta(seconds=due)
-        receipt = self.do(self.real.publish(Plain(), dedup_key=dedup_key, due_at=due_at))
+        terms: dict[str, Any] = {"dedup_key": dedup_key, "due_at": due_at, "priority": priority}
+        receipt = self.do(self.real.publish(Plain(), **terms))
         expected = self.model.publish("plain", receipt.message_id, dedup_key=dedup_key, due=due)
         assert (receipt.message_id, receipt.duplicate, receipt.deliveries) == expected
 
@@ -289,6 +300,7 @@ async def _awaited(awaitable: Any) -> Any:
 STATES = ("pending", "leased", "unknown", "dead", "done", "overtaken")
 EMPTY = """
 delete from outbox.unrouted; delete from outbox.dedup; delete from outbox.receipt;
+delete from outbox.lease; delete from outbox.key_lease; delete from outbox.newest;
 delete from outbox.dead_letter; delete from outbox.delivery; delete from outbox.message;
 update outbox.destination set paused_at = null;
 """

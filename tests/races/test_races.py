@@ -83,6 +83,13 @@ def test_nothing_is_lost_and_nothing_is_left(race: Aftermath) -> None:
     assert race.rows("select * from outbox.relay") == []
 
 
+def test_no_two_processes_met_in_a_deadlock(race: Aftermath) -> None:
+    """Keys are locked in one order, by claims and by those who give them back."""
+    found = race.rows("select deadlocks from pg_stat_database where datname = current_database()")
+
+    assert found == [(0,)]
+
+
 def test_each_effect_happened_once(race: Aftermath) -> None:
     """`effect` refuses a second row of a delivery; here is none missing."""
     for handler, count in (

@@ -2,13 +2,6 @@
 -- locks: access exclusive on the engine's tables; stop relays and publishers first.
 set local lock_timeout = '5s';
 
-drop function outbox.publish(text, jsonb, text, text, timestamptz, bigint, text, integer, jsonb, smallint, interval);
-drop function outbox.publish_messages(
-    text[], jsonb[], text[], text[], timestamptz[], bigint[], text[], integer[], jsonb[], smallint[], interval[], timestamptz
-);
-drop function outbox.publish_message(
-    text, jsonb, text, text, timestamptz, bigint, text, integer, jsonb, smallint, interval, text, bigint, timestamptz
-);
 drop table outbox.saga_transition;
 drop table outbox.saga;
 drop table outbox.relay;
@@ -17,6 +10,8 @@ drop table outbox.unrouted;
 drop table outbox.dedup;
 drop table outbox.receipt;
 drop table outbox.dead_letter;
+drop table outbox.key_lease;
+drop table outbox.lease;
 drop table outbox.delivery;
 drop table outbox.route;
 drop table outbox.message;

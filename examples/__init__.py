@@ -1,0 +1,1 @@
+"""Applications of other teams: small, whole, and meant to be copied. No part of the wheel."""

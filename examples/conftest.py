@@ -1,0 +1,3 @@
+"""The kit's fixtures, for every example."""
+
+pytest_plugins = ["outbox.testing.plugin"]

@@ -1,0 +1,156 @@
+-- claim_ranked: lease up to `limit` due deliveries of one unordered handler, urgent ones first and low ones last.
+-- index: delivery_ready_idx (handler, id) where due_at is null; delivery_due_idx (handler, due_at, id);
+--        delivery_ranked_idx (handler, priority DESC, id); delivery_ranked_age_idx (handler, id);
+--        delivery_pk (id); message_pk (id); lease_expiry_idx (handler, until)
+-- why: as claim, for a handler that has priorities waiting: a statement of its own, since one that asks for ranks
+--      takes a third longer and nearly nobody gives any. A claim `by_age`, one in a few, goes by id alone, so that
+--      nothing starves. `fresh` is null for a low one that was taken as such, which is a sign that nothing else was
+--      left. What has a key is taken by id: the order of a key wins over any rank. `keyless`, `reads`: as in claim.
+with quick as materialized (
+    select set_config('synchronous_commit', 'off', true)
+), open as (
+    select handler
+    from outbox.destination cross join quick
+    where handler = %(handler)s
+        and paused_at is null
+        and circuit_opened_at is null
+        and (breaker_opened_at is null or breaker_probe_token = %(token)s)
+        and (held_until is null or held_until <= coalesce(%(now)s::timestamptz, now()))
+), held as materialized (
+    select e.first_id, e.last_id, e.deliveries
+    from outbox.lease as e
+    where e.handler = %(handler)s
+        and e.until > coalesce(%(now)s::timestamptz, now()) - interval '1 minute'
+        and e.first_id is not null
+), urgent as materialized (
+    select d.id
+    from outbox.delivery as d
+    where d.handler = (select handler from open)
+        and d.due_at is null
+        and d.priority > 0
+        and d.key is null
+        and not %(by_age)s
+        and d.lease_token is null
+        and d.unknown_at is null
+        and (%(reads)s::text[] is null or (
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
+        ))
+        and not exists (
+            select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
+        )
+    order by d.priority desc, d.id
+    limit %(limit)s
+    for update skip locked
+), again as materialized (
+    select d.id
+    from outbox.delivery as d
+    where d.handler = (select handler from open)
+        and d.due_at <= coalesce(%(now)s::timestamptz, now())
+        and d.lease_token is null
+        and d.unknown_at is null
+        and (%(reads)s::text[] is null or (
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
+        ))
+        and (d.key is null or not %(keyless)s)
+        and not exists (
+            select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
+        )
+    order by d.due_at, d.id
+    limit %(again_limit)s
+    for update skip locked
+), fresh as materialized (
+    select d.id
+    from outbox.delivery as d
+    where (d.handler, d.id) > ((select handler from open), %(after)s::bigint)
+        and d.handler <= (select handler from open)
+        and d.due_at is null
+        and (d.priority = 0 or d.key is not null)
+        and d.lease_token is null
+        and d.unknown_at is null
+        and (%(reads)s::text[] is null or (
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
+        ))
+        and (d.key is null or not %(keyless)s)
+        and not exists (
+            select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
+        )
+    order by d.handler, d.id
+    limit %(limit)s
+    for update skip locked
+), low as materialized (
+    select d.id
+    from outbox.delivery as d
+    where d.handler = (select handler from open)
+        and d.due_at is null
+        and d.priority < 0
+        and d.key is null
+        and not %(by_age)s
+        and d.lease_token is null
+        and d.unknown_at is null
+        and (%(reads)s::text[] is null or (
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
+        ))
+        and not exists (
+            select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
+        )
+    order by d.priority desc, d.id
+    limit %(limit)s
+    for update skip locked
+), aged as materialized (
+    select d.id
+    from outbox.delivery as d
+    where (d.handler, d.id) > ((select handler from open), 0::bigint)
+        and d.handler <= (select handler from open)
+        and d.due_at is null
+        and d.priority <> 0
+        and d.key is null
+        and %(by_age)s
+        and d.lease_token is null
+        and d.unknown_at is null
+        and (%(reads)s::text[] is null or (
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
+        ))
+        and not exists (
+            select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
+        )
+    order by d.handler, d.id
+    limit %(limit)s
+    for update skip locked
+), oldest as (
+    select id
+    from (select id from fresh where %(by_age)s union all select id from aged) as o
+    order by id
+), picked as (
+    select id from urgent
+    union all
+    select id from again
+    union all
+    select id from fresh where not %(by_age)s
+    union all
+    select id from low
+    union all
+    select id from oldest
+    limit %(limit)s
+), leased as (
+    update outbox.delivery as d
+    set lease_token = %(token)s, lease_until = coalesce(%(now)s::timestamptz, now()) + %(lease)s::interval
+    from picked
+    where d.id = picked.id
+    returning d.*
+), batch as (
+    insert into outbox.lease as held (token, handler, relay, until, deliveries)
+    select %(token)s, %(handler)s, %(relay)s, min(l.lease_until), array_agg(l.id)
+    from leased as l
+    having count(*) > 0
+    on conflict on constraint lease_pk do update set deliveries = held.deliveries || excluded.deliveries
+)
+select l.id, l.message_id, l.key, l.position, l.attempts, l.resends, l.lease_until, case
+        when l.due_at is not null then false
+        when l.priority = 0 or l.key is not null then true
+        when l.priority > 0 or %(by_age)s then false
+    end as fresh,
+    m.topic, m.version, m.payload::text as payload, m.headers ->> 'traceparent' as traceparent,
+    m.key as message_key, m.sequence, m.correlation_id, m.created_at
+from leased as l
+inner join outbox.message as m on m.id = l.message_id
+order by l.id

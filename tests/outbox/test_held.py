@@ -1,0 +1,205 @@
+"""Held batches: claim, effect and settlement of a backlog in one transaction (P2, P3, P4)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outbox import Attempt, Done, Effect, Outcome, Publication, Retry, Suppressed
+from outbox.errors import HandlerInvalid
+from outbox.held import HeldBatch
+from tests.outbox.shop import OrderPlaced, count_order, mailer, nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from psycopg import AsyncConnection
+
+    from outbox.testing import OutboxHarness
+    from tests.outbox.conftest import Opened, Rows
+
+COUNTS = "select delivery_id, count(*) from effect group by 1 having count(*) <> 1"
+LEASED = "select count(*) from outbox.lease"
+
+
+async def filled(box: OutboxHarness, count: int) -> None:
+    """A backlog, with its first batch already worked off, so that the next one is held."""
+    await box.publish_many(*(Publication(message=OrderPlaced(order_id=n)) for n in range(count)))
+    assert await box.lane("mailer").run_once() == 3
+    assert box.lane("mailer").may_hold
+
+
+def ledger(call: Any = count_order, **terms: Any) -> Any:
+    return mailer(call, effect=Effect.DATABASE, batch_max=3, **terms)
+
+
+async def test_a_backlog_is_worked_off_once_and_leaves_no_lease(opened: Opened, rows: Rows) -> None:
+    box = await opened(ledger())
+    await filled(box, 11)
+    while await box.lane("mailer").run_once():
+        pass
+
+    assert rows("select count(*) from effect") == [(11,)]
+    assert rows(COUNTS) == []
+    assert rows(LEASED) == [(0,)]
+    assert (await box.census()).done == 11
+
+
+async def test_a_stalled_worker_keeps_its_row_locks_no_longer_than_a_lease(opened: Opened) -> None:
+    """A process that is stopped, or cut off unnoticed, ends nothing: the server must."""
+    box = await opened(ledger(timeout=timedelta(seconds=50)))
+    async with box.relay.pool.connection() as conn:
+        cursor = await conn.execute("show idle_in_transaction_session_timeout")
+        found = await cursor.fetchone()
+
+    assert found == ("1min",)
+
+
+async def test_an_outcome_with_a_receipt_is_settled_in_the_same_transaction(
+    opened: Opened, rows: Rows
+) -> None:
+    seen: list[int] = []
+
+    async def call(message: OrderPlaced, attempt: Attempt, conn: AsyncConnection[Any]) -> Outcome:
+        del attempt, conn
+        seen.append(message.order_id)
+        return Suppressed("odd") if message.order_id % 2 else Done({"number": message.order_id})
+
+    box = await opened(ledger(call))
+    await filled(box, 6)
+    await box.lane("mailer").run_once()
+
+    assert seen == list(range(6))
+    assert rows("select count(*), count(detail), count(reason) from outbox.receipt") == [(6, 3, 3)]
+    assert rows(LEASED) == [(0,)]
+
+
+async def test_one_that_fails_costs_its_neighbours_nothing(opened: Opened, rows: Rows) -> None:
+    """The batch is rolled back and each is run alone; no effect is kept twice (P4)."""
+
+    async def call(message: OrderPlaced, attempt: Attempt, conn: AsyncConnection[Any]) -> Outcome:
+        await count_order(message, attempt, conn)
+        return Retry(after=timedelta(minutes=1)) if message.order_id == 4 else Done()
+
+    box = await opened(ledger(call))
+    await filled(box, 6)
+    await box.lane("mailer").run_once()
+
+    assert rows("select count(*) from effect") == [(5,)]
+    assert rows(COUNTS) == []
+    assert rows("select count(*) from outbox.delivery where lease_token is not null") == [(0,)]
+    assert (await box.census()).pending == 1
+
+
+async def test_nobody_takes_what_a_batch_holds(opened: Opened) -> None:
+    box = await opened(ledger())
+    await filled(box, 6)
+    batch = await HeldBatch.claim(box.lane("mailer"), 100)
+
+    assert batch is not None
+    assert await box.claim("mailer") == []
+    await batch.run()
+    assert (await box.census()).done == 6
+
+
+async def test_what_a_dead_worker_had_locked_is_claimed_alone(opened: Opened, rows: Rows) -> None:
+    """Its locks are gone with it; the note of its batch keeps neighbours from a killer."""
+
+    class Killed(BaseException):
+        """Stands for the end of a process."""
+
+    async def call(message: OrderPlaced, attempt: Attempt, conn: AsyncConnection[Any]) -> Outcome:
+        if message.order_id == 4:
+            raise Killed
+        return await count_order(message, attempt, conn)
+
+    box = await opened(ledger(call))
+    await filled(box, 7)
+    with pytest.raises(Killed):
+        await box.lane("mailer").run_once()
+    meanwhile = [lease.claimed.id for lease in await box.claim("mailer")]
+    box.advance(timedelta(minutes=1))
+    await box.decide_expired()
+    alone = await box.claim_alone()
+
+    assert len(meanwhile) == 1  # the seventh, which nobody had locked
+    assert alone is not None
+    assert alone.claimed.id not in meanwhile
+    assert rows("select count(*) from effect") == [(3,)]
+
+
+async def test_a_batch_rolled_back_too_late_is_run_singly_next(opened: Opened, rows: Rows) -> None:
+    """One slow failure must not roll its neighbours back again and again (P2, P8)."""
+    too_late = asyncio.Event()
+
+    async def call(message: OrderPlaced, attempt: Attempt, conn: AsyncConnection[Any]) -> Outcome:
+        await count_order(message, attempt, conn)
+        if message.order_id == 0:
+            return Done()
+        await too_late.wait()
+        return Retry(after=timedelta(minutes=1))
+
+    box = await opened(ledger(call))
+    await box.publish_many(*(Publication(message=OrderPlaced(order_id=n)) for n in range(2)))
+    lane = box.lane("mailer")
+    starts_by = asyncio.get_running_loop().time() + 0.05
+    asyncio.get_running_loop().call_at(starts_by + 0.001, too_late.set)
+    await lane.run_batch(await lane.claims.claim(2), starts_by)
+    given_back = await box.census()
+    await box.run_once()
+
+    assert given_back.pending == 2
+    assert rows("select count(*) from effect") == [(1,)]
+    assert rows("select attempts from outbox.delivery") == [(1,)]
+
+
+async def test_what_a_handler_awaited_being_cancelled_is_a_failure_like_any_other(
+    opened: Opened, rows: Rows
+) -> None:
+    """Nobody told the relay to stop: the attempt ends, and the lane goes on."""
+
+    async def call(message: OrderPlaced, attempt: Attempt, conn: AsyncConnection[Any]) -> Outcome:
+        del message, attempt, conn
+        shared = asyncio.ensure_future(asyncio.Event().wait())
+        shared.cancel()
+        await shared
+        return Done()
+
+    box = await opened(ledger(call))
+    await box.publish(OrderPlaced(order_id=1))
+    await box.run_once()
+
+    assert rows("select attempts, last_reason from outbox.delivery") == [(1, "cancelled")]
+
+
+async def test_a_batch_may_be_taken_at_once(opened: Opened, rows: Rows) -> None:
+    """`call_many` answers for each; `call` is asked where the batch did not end well."""
+    batches: list[int] = []
+
+    async def call_many(
+        items: Sequence[tuple[OrderPlaced, Attempt]], conn: AsyncConnection[Any]
+    ) -> Mapping[int, Outcome]:
+        batches.append(len(items))
+        for message, attempt in items:
+            await count_order(message, attempt, conn)
+        numbers = {attempt.delivery_id: message.order_id for message, attempt in items}
+        return {found: Done() for found, number in numbers.items() if number != 4}
+
+    box = await opened(ledger(call_many=call_many))
+    await filled(box, 6)
+    await box.lane("mailer").run_once()
+
+    assert batches == [3, 3]
+    assert rows("select count(*) from effect") == [(6,)]
+    assert rows(COUNTS) == []
+
+
+def test_only_a_database_handler_takes_many() -> None:
+    async def many(*_: Any) -> Any:
+        return {}
+
+    with pytest.raises(HandlerInvalid, match="call_many"):
+        mailer(nothing, effect=Effect.IDEMPOTENT, call_many=many)
