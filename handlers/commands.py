@@ -19,11 +19,27 @@ class PushRequested(Message, topic="push.requested"):
     group_id: UUID
 
 
-class VisibilityChanged(Message, topic="visibility.changed"):
-    """A mentor's visibility has version `version`; the database publishes it with the change."""
+class VisibilityChangedV1(Message, topic="visibility.changed"):
+    """A mentor's visibility has version `version`; what yesterday's database published."""
 
     mentor_id: UUID
     version: int
+
+
+class VisibilityChanged(VisibilityChangedV1, topic="visibility.changed", version=2):
+    """A mentor's visibility has version `version`; the database publishes it with the change.
+
+    `reason` is the code that travels to the portal, too: `certificate_lapsed`, `paused_manual` and
+    so on. What a person wrote stays in the mentor's row.
+    """
+
+    reason: str | None = None
+
+
+class SweepRequested(Message, topic="sweep.requested"):
+    """A change of certificates made somebody of this organisation lapse (PAU-7)."""
+
+    organisation_id: UUID
 
 
 class VisibilityReadBack(Message, topic="visibility.read_back"):
@@ -41,7 +57,39 @@ class VisibilityRaise(Message, topic="visibility.raise"):
     reason: str
 
 
-class AlertOpen(Message, topic="alert.open"):
+class VisibilityAhead(Message, topic="visibility.ahead"):
+    """Reconciliation saw the portal hold `returned_version`, which we never made as it is there."""
+
+    mentor_id: UUID
+    returned_version: int
+    cause: str
+
+
+class VisibilityInSync(Message, topic="visibility.in_sync"):
+    """Reconciliation saw the portal agree with `version`; `alerts` are the types still open."""
+
+    mentor_id: UUID
+    version: int
+    alerts: tuple[str, ...] = ()
+
+
+class MentorStatusChanged(Message, topic="mentor.status_changed"):
+    """A mentor was paused or returned by hand, or by a renewal; the database publishes it.
+
+    `change_id` is the row of his status history. What the sweep pauses is not told this way.
+    """
+
+    mentor_id: UUID
+    change_id: int
+
+
+class SyncUnconfirmed(Message, topic="alert.sync_unconfirmed"):
+    """A mentor's visibility is unconfirmed so long that its alert became more severe (ALR-3)."""
+
+    mentor_id: UUID
+
+
+class AlertOpenV1(Message, topic="alert.open"):
     """Open an alert, unless one of this type and subject is open.
 
     Without an organisation the mentor's is meant; with neither, the alert is for the operators.
@@ -52,6 +100,12 @@ class AlertOpen(Message, topic="alert.open"):
     mentor_id: UUID | None
     subject: str
     severity: str = "warning"
+
+
+class AlertOpen(AlertOpenV1, topic="alert.open", version=2):
+    """The same with a `hint`: one line of ours about what to mend first, never a foreign text."""
+
+    hint: str | None = None
 
 
 class AlertClose(Message, topic="alert.close"):

@@ -1,10 +1,13 @@
-"""The one way we build an HTTP client: bounded, silent about secrets, honest about what was sent.
+"""The one way we build HTTP clients: bounded, silent about secrets, honest about what was sent.
 
-The client speaks through aiohttp, which sends several times as many requests per second as httpx's
-own transport. Its adapter reports a connection that broke *after* the request had left as a failed
-*connect* (`aiohttp.ServerDisconnectedError` and a reset are `ClientConnectionError`s, and that maps
-to `httpx.ConnectTimeout`). For a push that difference is everything: what never left may be sent
-again, what may have arrived may not. `SentAwareTransport` puts it right.
+The clients speak through aiohttp, which sends several times as many requests per second as httpx's
+own transport. `http_client` has all of httpx's interface; `PostClient` is for the one call that is
+made by the thousand and leaves httpx's objects out of it.
+
+aiohttp's adapter reports a connection that broke *after* the request had left as a failed *connect*
+(`aiohttp.ServerDisconnectedError` and a reset are `ClientConnectionError`s, and that maps to
+`httpx.ConnectTimeout`). For a push that difference is everything: what never left may be sent
+again, what may have arrived may not. `_sent_aware` puts it right for both.
 
 Nothing here logs a header, and httpx hides `Authorization` in the `repr` of its headers. aiohttp
 does not: the `repr` of its `ClientResponseError` quotes them. So its errors end here and are not
@@ -13,14 +16,16 @@ chained; ours name the class alone.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import ssl
+    from collections.abc import AsyncIterator, Mapping
     from datetime import timedelta
 
 _NEVER_LEFT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -45,6 +50,76 @@ def client_over(transport: httpx.AsyncBaseTransport, *, timeout: timedelta) -> h
         trust_env=False,
         follow_redirects=False,
     )
+
+
+class Answer(Protocol):
+    """What came back: `headers` are looked up in any case, `content` is read to its end."""
+
+    @property
+    def status_code(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers."""
+        ...
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+        ...
+
+
+class Poster(Protocol):
+    """Whatever posts bytes to an address: `PostClient` or a client of httpx."""
+
+    async def post(self, url: str, *, content: bytes, headers: Mapping[str, str]) -> Answer:
+        """Post once; errors as `http_client` promises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """The answer to one post."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class PostClient:
+    """Posts bytes and reads the answer, without httpx's request and response objects in between.
+
+    Errors are those of httpx, as `http_client` promises them; no redirects, proxies or cookies.
+    `timeout` bounds a post as a whole and half of it the way to a connection, so that what cannot
+    have left ends as such. Connections are opened when needed; after `aclose` the next post opens
+    new ones.
+    """
+
+    def __init__(self, *, timeout: timedelta, connections_max: int) -> None:
+        seconds = timeout.total_seconds()
+        self._timeout = aiohttp.ClientTimeout(total=seconds, connect=seconds / 2)
+        self._connections_max = connections_max
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, url: str, *, content: bytes, headers: Mapping[str, str]) -> Posted:
+        """Post `content` once. Raises `httpx.TransportError` by what can have left."""
+        if self._session is None:
+            self._session = _session(self._connections_max, httpx.create_ssl_context())
+        try:
+            async with self._session.post(
+                url, data=content, headers=headers, timeout=self._timeout, allow_redirects=False
+            ) as response:
+                return Posted(response.status, response.headers, await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _sent_aware(error) from None
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
 
 class ReopeningTransport(httpx.AsyncBaseTransport):
@@ -95,13 +170,7 @@ class SentAwareTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
     def _session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=self._connections_max, keepalive_timeout=_KEPT_ALIVE_SECONDS, ssl=self._ssl
-        )
-        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        # aiohttp repeats a GET once on a broken kept-alive connection; retries have one owner (P7)
-        session._retry_connection = False  # noqa: SLF001 - there is no public switch
-        return session
+        return _session(self._connections_max, self._ssl)
 
 
 class _SentAwareStream(httpx.AsyncByteStream):
@@ -122,7 +191,17 @@ class _SentAwareStream(httpx.AsyncByteStream):
         await self._inner.aclose()
 
 
-def _sent_aware(error: Exception, request: httpx.Request) -> httpx.TransportError:
+def _session(connections_max: int, context: ssl.SSLContext) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(
+        limit=connections_max, keepalive_timeout=_KEPT_ALIVE_SECONDS, ssl=context
+    )
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    # aiohttp repeats a GET once on a broken kept-alive connection; retries have one owner (P7)
+    session._retry_connection = False  # noqa: SLF001 - there is no public switch
+    return session
+
+
+def _sent_aware(error: Exception, request: httpx.Request | None = None) -> httpx.TransportError:
     cause = error.__cause__ if isinstance(error, httpx.TransportError) else error
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
         return httpx.ConnectTimeout("not connected in time", request=request)
@@ -133,7 +212,7 @@ def _sent_aware(error: Exception, request: httpx.Request) -> httpx.TransportErro
     return _after_it_left(error, request)
 
 
-def _after_it_left(error: Exception, request: httpx.Request) -> httpx.TransportError:
+def _after_it_left(error: Exception, request: httpx.Request | None) -> httpx.TransportError:
     if isinstance(error, (httpx.ReadTimeout, TimeoutError)):
         return httpx.ReadTimeout("no answer in time", request=request)
     cause = error.__cause__ or error

@@ -1,4 +1,4 @@
-"""Access tokens for an outside system: cached, fetched once for all who wait, never logged.
+"""Access tokens for an outside system: cached, fetched once for all who wait, never logged (CRD-5).
 
 One provider serves one credential. What is posted to the token endpoint is the `Grant`'s affair
 (a signed assertion for Google, a client secret for Entra ID); everything else is the same for both.
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import httpx
 
-from handlers.retry_after import retry_after
 from outbox.errors import CredentialsRejected, TransientFailure
+from outbox.retry_after import parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -175,7 +175,7 @@ class TokenProvider:
     def _refusal(self, response: httpx.Response) -> CredentialsRejected | TransientFailure:
         status = response.status_code
         if status not in _CLIENT_ERRORS or status in _TRANSIENT_CODES:
-            wait = retry_after(response.headers.get("retry-after"), now=self._wall())
+            wait = parse_retry_after(response.headers.get("retry-after"), now=self._wall())
             return TransientFailure(f"token_endpoint_http_{status}", wait)
         return CredentialsRejected(
             "token_request_rejected",

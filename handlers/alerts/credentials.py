@@ -31,6 +31,7 @@ async def announce_credentials(conn: AsyncConnection[Any], change: DestinationCh
                 mentor_id=None,
                 subject=subject,
                 severity="critical",
+                hint=change.hint or change.reason,
             )
         case "credentials_accepted":
             message = AlertClose(type=_TYPE, organisation_id=None, subject=subject)

@@ -1,4 +1,4 @@
-"""What each type of alert says, and how soon somebody has to look: the one place for both."""
+"""The types of alert (ALR-4), and how soon somebody has to look. Their words: the catalogue."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from handlers.texts import Language, key_of, say
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
 class AlertKind:
-    """The text people read, and the time within which a review is due, if one is."""
+    """One type of alert, and the time within which a review is due, if one is."""
 
-    text: str
+    type: str
     due_after: timedelta | None = None
+
+    def text(self, language: str) -> str:
+        """The text of the dashboard; that of ALR-1 is the same in every language."""
+        return say(key_of("alert", self.type), language)
+
+    def texts(self) -> Mapping[str, str]:
+        """The text in every language, by its code."""
+        return {language.value: self.text(language) for language in Language}
 
 
 SEVERITIES: Final = ("info", "warning", "critical")
@@ -26,29 +36,18 @@ _REVIEW: Final = timedelta(hours=24)
 
 KINDS: Final[Mapping[str, AlertKind]] = MappingProxyType(
     {
-        # ALR-1 fixes this text, em dash included.
-        "dynamics_sync_pending": AlertKind(
-            "Dynamics sync pending — mentor may still be visible on portal"
-        ),
-        "credential_failure": AlertKind(
-            "Credentials rejected — nothing is sent until the check passes again"
-        ),
-        "portal_ahead": AlertKind(
-            "Portal holds a newer version than ours — compare both before more is sent", _REVIEW
-        ),
-        "endpoint_retired": AlertKind(
-            "Portal endpoint retired — no visibility change reaches the portal"
-        ),
-        "duplicate_dispatch": AlertKind(
-            "The same reminder may have been sent twice — review", _REVIEW
-        ),
-        "duplicate_log_entries": AlertKind(
-            "Duplicate entries in the reminder log — review", _REVIEW
-        ),
-        "invalid_policy": AlertKind(
-            "Reminder settings are not valid — the organisation runs on the defaults"
-        ),
-        "payload_rejected": AlertKind("A push message was refused as malformed"),
-        "data_quality": AlertKind("Data needs attention — somebody may not be reached"),
+        kind.type: kind
+        for kind in (
+            AlertKind("dynamics_sync_pending"),
+            AlertKind("credential_failure"),
+            AlertKind("portal_ahead", _REVIEW),
+            AlertKind("endpoint_retired"),
+            AlertKind("duplicate_dispatch", _REVIEW),
+            AlertKind("duplicate_log_entries", _REVIEW),
+            AlertKind("invalid_policy"),
+            AlertKind("payload_rejected"),
+            AlertKind("data_quality"),
+            AlertKind("integration_unavailable"),
+        )
     }
 )

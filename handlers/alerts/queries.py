@@ -5,9 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from psycopg.types.json import Jsonb
+
 from outbox.statements import load
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime, timedelta
     from uuid import UUID
 
@@ -33,19 +36,24 @@ async def open_alert(  # noqa: PLR0913  # the columns of one row
     organisation_id: UUID | None,
     mentor_id: UUID | None,
     subject: str,
-    text: str,
+    texts: Mapping[str, str],
     severity: str,
+    hint: str | None,
     due_after: timedelta | None,
     now: datetime,
 ) -> Opening:
-    """Open an alert, escalate the open one, or leave it as it is."""
+    """Open an alert, escalate the open one, or leave it as it is.
+
+    `texts` by language: the organisation's is written, English where there is no organisation.
+    """
     params = {
         "type": type_,
         "organisation_id": organisation_id,
         "mentor_id": mentor_id,
         "subject": subject,
-        "text": text,
+        "texts": Jsonb(dict(texts)),
         "severity": severity,
+        "hint": hint,
         "due_after": due_after,
         "now": now,
     }

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
 
-from handlers.emulators.fcm_rules import TARGETS, PayloadTooBig, Violation, normalised, violations
+from handlers.emulators.fcm_rules import TARGETS, PayloadTooBig, Violation, judged
 from handlers.emulators.google_token import TokenEndpoint, generate_key, service_account
 from handlers.emulators.server import LoopbackServer
 
@@ -211,13 +211,11 @@ class FcmEmulator:
             text = "Permission 'cloudmessaging.messages.create' denied on resource."
             return _error(403, "PERMISSION_DENIED", text)
         try:
-            content: Any = json.loads(body)
-            found = violations(content)
+            found, normal = judged(json.loads(body))
         except ValueError:
             return _error(400, "INVALID_ARGUMENT", "Invalid JSON payload received.")
         except PayloadTooBig:
             return _error(400, "INVALID_ARGUMENT", "Message is too big")
-        normal: Any = normalised(content)
         return _invalid(found) if found else normal
 
     async def _behave(self, request: web.Request, message: Mapping[str, Any]) -> web.StreamResponse:

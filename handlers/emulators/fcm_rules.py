@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -67,20 +67,25 @@ def violations(request: Json) -> list[Violation]:
 
     Field names may be lowerCamelCase or snake_case. Raises PayloadTooBig.
     """
+    return judged(request)[0]
+
+
+def judged(request: Json) -> tuple[list[Violation], dict[str, Json]]:
+    """`violations`, and the normalised request, which is empty if its very shape is wrong."""
     shape = list(_check(request, {"$ref": "SendMessageRequest"}, ""))
     if shape:
-        return shape
+        return shape, {}
     normal = normalised(request)
     assert isinstance(normal, dict)  # the shape was checked
     message = normal.get("message")
     if not isinstance(message, dict):
-        return [Violation("message", "Message is required.")]
+        return [Violation("message", "Message is required.")], normal
     found = [*_target(message), *_data(message), *_platforms(message), *_options(message)]
     if not found:
         limit = TOPIC_PAYLOAD_BYTES_MAX if "topic" in message else PAYLOAD_BYTES_MAX
         if payload_bytes(message) > limit:
             raise PayloadTooBig
-    return found
+    return found, normal
 
 
 def normalised(request: Json) -> Json:
@@ -131,6 +136,7 @@ def _resolved(schema: Schema) -> Schema:
     return schema
 
 
+@lru_cache(maxsize=1024)  # the names are few and come with every request
 def _camel(name: str) -> str:
     head, *rest = name.split("_")
     return head + "".join(part[:1].upper() + part[1:] for part in rest)
@@ -182,8 +188,8 @@ def _check_object(value: Json, schema: Schema, path: str) -> Iterator[Violation]
         return
     fields = schema["properties"]
     for name, part in value.items():
-        if _camel(name) in fields:
-            yield from _check(part, fields[_camel(name)], f"{path}.{name}".lstrip("."))
+        if (inner := fields.get(_camel(name))) is not None:
+            yield from _check(part, inner, f"{path}.{name}".lstrip("."))
         else:
             text = f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.'
             yield Violation(path, text)

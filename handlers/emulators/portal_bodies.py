@@ -26,6 +26,7 @@ class LoggedRequest:
     webhook_id: str | None
     status: int | None
     outcome: str | None
+    body: bytes = b""
 
 
 def row_body(row: Row) -> dict[str, object]:

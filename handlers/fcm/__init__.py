@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from handlers.dispatch import (
+    DispatchFailure,
+    DispatchOutcome,
+    DispatchResult,
+    RecipientOutcome,
+    dispatch_result,
+)
 from handlers.fcm.client import FcmClient
 from handlers.fcm.credentials import (
     ServiceAccountGrant,
@@ -10,13 +17,6 @@ from handlers.fcm.credentials import (
 )
 from handlers.fcm.handler import PushHandler, retry_policy
 from handlers.fcm.queries import PostgresPushStore
-from handlers.fcm.results import (
-    DispatchFailure,
-    DispatchOutcome,
-    DispatchResult,
-    RecipientOutcome,
-    dispatch_result,
-)
 
 __all__ = [
     "DispatchFailure",

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from handlers.retry_after import retry_after
+from outbox.retry_after import parse_retry_after
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -162,7 +162,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, *, now: datet
         if status not in _REFUSED_WITHOUT_BODY:
             return Ambiguous(f"http_{status}_without_body")
         error = _Error(None, None, "", ())
-    wait = retry_after(headers.get("retry-after"), now=now)
+    wait = parse_retry_after(headers.get("retry-after"), now=now)
     return _of_error(status, error, wait)
 
 

@@ -2,15 +2,15 @@
 
 FCM has no idempotency key. So the client tells apart what never left (may be tried again) and what
 may have arrived (may not). Its one re-send follows a 401, which proves that nothing was delivered.
+The client is our own and runs on the server (ARC-6).
 Source: FCM HTTP v1 reference, `projects.messages.send`; FCM guide, "Send at scale" (10 s or more).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 
@@ -18,9 +18,10 @@ from handlers.fcm.answers import Ambiguous, AuthRejected, SendResult, Transient,
 from handlers.fcm.encode import PROBE, Push, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
 
+    from handlers.http import Poster
     from handlers.token_provider import TokenProvider
 
 SEND_TIMEOUT: Final = timedelta(seconds=10)
@@ -43,7 +44,7 @@ class FcmClient:
 
     def __init__(  # noqa: PLR0913 - all named, none with a default that hides a decision
         self,
-        http: httpx.AsyncClient,
+        http: Poster,
         tokens: TokenProvider,
         *,
         base_url: str,
@@ -73,8 +74,7 @@ class FcmClient:
         """Fetch a new access token past the cache. Raises as TokenProvider.check does."""
         await self._tokens.check()
 
-    async def _post(self, body: Mapping[str, Any]) -> SendResult:
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    async def _post(self, content: bytes) -> SendResult:
         token = await self._tokens.get()
         answer = await self._exchange(content, token)
         if isinstance(answer, AuthRejected) and answer.refresh:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 NO_TOKEN: Final = "no_token"  # noqa: S105 - an outcome's name
 """The recipient has no usable address (PUSH-10)."""
 
+PAYLOAD_REFUSED: Final = "payload_refused"
+"""FCM refuses what we sent; `:` and the field follow, where FCM names one."""
+PLATFORM_CREDENTIALS: Final = "platform_credentials"
+"""The project's own keys for Apple or the web are wrong."""
+
 Verdict: TypeAlias = (
     Done | Suppressed | Dead | Unknown | TransientFailure | DestinationHeld | CredentialsRejected
 )
@@ -65,8 +70,13 @@ def _refusal(answers: Sequence[SendResult]) -> str:
     """The reason that most needs a human: our payload, then the project's keys, then addresses."""
     for each in answers:
         if isinstance(each, BadPayload):
-            return "payload_refused" + (f":{each.field}" if each.field else "")
+            return f"{PAYLOAD_REFUSED}:{_as_code(each.field)}" if each.field else PAYLOAD_REFUSED
     if any(isinstance(each, PlatformAuth) for each in answers):
-        return "platform_credentials"
+        return PLATFORM_CREDENTIALS
     reasons = [each.reason for each in answers if isinstance(each, BadAddress)]
     return f"address_{reasons[0]}"
+
+
+def _as_code(field: str) -> str:
+    """`message.data[0].value` as a reason may hold it."""
+    return field.replace("[", ".").replace("]", "")

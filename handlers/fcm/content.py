@@ -25,7 +25,7 @@ from handlers.texts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from uuid import UUID
 
 DATA_SCHEMA: Final = "1"
@@ -40,6 +40,11 @@ _STATUS_TOLD: Final[Mapping[Kind, str]] = {
     Kind.MENTOR_PAUSED: "paused",
     Kind.MENTOR_REACTIVATED: "active",
 }
+_CHANGES: Final[Mapping[Kind, str]] = {
+    Kind.MENTOR_PAUSED: "paused",
+    Kind.MENTOR_REACTIVATED: "reactivated",
+    Kind.SYNC_ALERT: "unconfirmed",
+}
 _CALM: Final = frozenset({Kind.SCENARIO_PROMPT})
 _CHANNELS: Final[Mapping[Kind, str]] = {
     Kind.MENTOR_PAUSED: "mentors",
@@ -47,6 +52,8 @@ _CHANNELS: Final[Mapping[Kind, str]] = {
     Kind.SYNC_ALERT: "mentors",
     Kind.SCENARIO_PROMPT: "prompts",
 }
+_RENEWABLE: Final = _REMINDERS | {Kind.MENTOR_PAUSED}
+_ENROLMENT: Final = "enrolment_url"
 _INACTIVE: Final = "inactive"
 
 
@@ -62,6 +69,8 @@ class Group:
     language: str
     status: str
     again: bool
+    enrolment_template: str | None = None
+    """The organisation's own page for renewing a certificate, if it has one (LNK-5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,7 @@ class Item:
     deep_link: str | None
     mentor_status: str
     certificate_counts: bool
+    certificate_type: str | None = None
 
 
 def live(item: Item) -> bool:
@@ -91,10 +101,20 @@ def live(item: Item) -> bool:
     return item.mentor_status == _STATUS_TOLD.get(item.kind, item.mentor_status) != _INACTIVE
 
 
-def pushes(group: Group, items: Sequence[Item], devices: Sequence[Device]) -> tuple[Push, ...]:
-    """The same push for each of a recipient's devices; `items` are live and not empty."""
+def pushes(
+    group: Group,
+    items: Sequence[Item],
+    devices: Sequence[Device],
+    *,
+    enrolment_hosts: Collection[str] = (),
+) -> tuple[Push, ...]:
+    """The same push for each of a recipient's devices; `items` are live and not empty.
+
+    An organisation's enrolment page is told only if it is on one of `enrolment_hosts`. Raises
+    LookupError or ValueError for a group of which no push can be made: a mistake of ours.
+    """
     digest = group.kind is Kind.COORDINATOR_DIGEST
-    text, data = _digest(group, items) if digest else _single(group, items[0])
+    text, data = _digest(group, items) if digest else _single(group, items[0], enrolment_hosts)
     if group.again:
         text = text.with_sentence(may_arrive_again(group.language))
     kind = group.kind if digest else items[0].kind
@@ -109,6 +129,7 @@ def pushes(group: Group, items: Sequence[Item], devices: Sequence[Device]) -> tu
             ttl=_ttl(kind, tier),
             urgent=kind not in _CALM and urgent(tier),
             channel=_CHANNELS.get(kind, "certificates"),
+            link=data.get(_ENROLMENT),
             label=f"cert_expiry_{tier}" if kind is Kind.CERT_EXPIRY_REMINDER else kind.value,
         )
         for device in devices
@@ -122,20 +143,30 @@ def _ttl(kind: Kind, tier: str | None) -> timedelta:
 
 def _digest(group: Group, items: Sequence[Item]) -> tuple[Text, dict[str, str]]:
     counts = Counter(item.tier for item in items if item.kind in _REMINDERS and item.tier)
-    paused = sum(item.kind is Kind.MENTOR_PAUSED for item in items)
+    changed = {kind: _mentors(items, kind) for kind in _CHANGES}
     context = links.CONTEXT_CERT_EXPIRY if counts else links.CONTEXT_PAUSE
     data = {"count": str(len(items))}
     data |= {f"count_{tier}": str(counts[tier]) for tier in dict.fromkeys([*DIGEST_TIERS, *counts])}
-    if paused:
-        data["count_paused"] = str(paused)
+    data |= {f"count_{_CHANGES[kind]}": str(count) for kind, count in changed.items() if count}
     if group.run_id is not None:
         data["run_id"] = str(group.run_id)
     link = links.coordinator_certificates(group.run_id, context=context)
     data["deep_link"] = link if links.published(link) else links.courses()
-    return digest_text(counts, paused=paused, language=group.language), data
+    text = digest_text(
+        counts,
+        people=_mentors(items, *_REMINDERS),
+        changed=changed,
+        language=group.language,
+    )
+    return text, data
 
 
-def _single(group: Group, item: Item) -> tuple[Text, dict[str, str]]:
+def _mentors(items: Sequence[Item], *kinds: Kind) -> int:
+    """How many mentors the items of these kinds are about; one may have several certificates."""
+    return len({item.mentor_id for item in items if item.kind in kinds})
+
+
+def _single(group: Group, item: Item, hosts: Collection[str]) -> tuple[Text, dict[str, str]]:
     own = item.mentor_id == group.recipient_id
     text = item_text(
         item.kind,
@@ -147,11 +178,24 @@ def _single(group: Group, item: Item) -> tuple[Text, dict[str, str]]:
     link = item.deep_link
     if link is None or not links.published(link):
         link = links.courses(item.notification_id)
-    return text, {**_facts(item, own=own), "deep_link": link}
+    data = {**_facts(item, own=own), "deep_link": link}
+    if own and group.enrolment_template and item.kind in _RENEWABLE:
+        data[_ENROLMENT] = links.enrolment_page(
+            group.enrolment_template,
+            hosts=hosts,
+            certificate_type=item.certificate_type,
+            tier=item.tier,
+            notification_id=item.notification_id,
+        )
+    return text, data
 
 
 def _facts(item: Item, *, own: bool) -> dict[str, str]:
-    """What the app needs to open the right screen: ids and codes, all of them strings."""
+    """What the app needs to open the right screen: ids and codes, all of them strings.
+
+    A prompt is minimal, and says nothing of the contact (PUSH-4); a change of status carries its
+    reason as a code (PUSH-3).
+    """
     facts: dict[str, object | None]
     if item.kind is Kind.SCENARIO_PROMPT:
         facts = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
+from handlers.commands import AlertOpen
 from handlers.fcm.answers import (
     Accepted,
     Ambiguous,
@@ -18,17 +19,24 @@ from handlers.fcm.answers import (
     Throttled,
     Transient,
 )
-from handlers.fcm.combine import NO_TOKEN, combine, held
+from handlers.fcm.combine import (
+    NO_TOKEN,
+    PAYLOAD_REFUSED,
+    PLATFORM_CREDENTIALS,
+    combine,
+    held,
+)
 from handlers.fcm.content import live, pushes
 from handlers.fcm.encode import address_hash
 from handlers.fcm.queries import Ended, Refused
+from outbox import apublish
 from outbox.errors import AttemptError, CredentialsRejected, TransientFailure
 from outbox.handler import LEASE_MARGIN, Effect, Handler, UnknownPolicy
-from outbox.outcome import Dead, Done, Outcome, Retry, Suppressed, Unknown
+from outbox.outcome import Dead, Done, Outcome, Redriven, Retry, Suppressed, Unknown
 from outbox.retry import Ladder, RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from psycopg import AsyncConnection
@@ -41,6 +49,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("handlers.fcm")
 
+CONCURRENCY: Final = 10
+"""Pushes in flight in one process unless configured otherwise (DSP-1)."""
 ATTEMPTS_MAX: Final = 3
 RETRY_FLOOR_SECONDS: Final = 10.0
 """Google asks for at least 10 s before a failed request is repeated; 0 gives 2 s and 4 s."""
@@ -50,8 +60,11 @@ SEND_SECONDS_MAX: Final = timedelta(seconds=12)
 """A send to one more device starts only if this much of the call's time is left."""
 CANCELLED: Final = "cancelled"
 KIND_UNKNOWN: Final = "kind_unknown"
+UNBUILDABLE: Final = "push_unbuildable"
 ALREADY_DELIVERED: Final = "already_delivered"
 
+_OURS: Final = (UNBUILDABLE, PAYLOAD_REFUSED, "push_too_large")
+"""How the reasons begin that are a mistake of ours in the push itself."""
 _FAILURES: Final = {"failed": "push.failed", "unknown": "push.unknown"}
 
 
@@ -65,7 +78,7 @@ class GroupMessage(Protocol):
 
 
 class PushStore(Protocol):
-    """The application's tables, as far as a push needs them."""
+    """The application's tables, as far as a push needs them (ARC-5)."""
 
     async def groups(
         self, conn: AsyncConnection[Any], ids: Sequence[UUID]
@@ -77,6 +90,12 @@ class PushStore(Protocol):
         self, conn: AsyncConnection[Any], recipients: Sequence[UUID], now: datetime
     ) -> Mapping[UUID, tuple[Device, ...]]:
         """Usable addresses per recipient, in one statement."""
+        ...
+
+    async def resent_in_doubt(
+        self, conn: AsyncConnection[Any], ids: Sequence[UUID], now: datetime
+    ) -> set[UUID]:
+        """Groups whose organisation has what is in doubt sent once more."""
         ...
 
     async def settle(self, conn: AsyncConnection[Any], ended: Sequence[Ended]) -> list[Told]:
@@ -112,19 +131,24 @@ class PushHandler:
     repeated by itself. A deliberate repeat carries the same tag: the drawer shows one of the two.
     Failures: 429 holds every send of the project; 401 after one refresh, and 403, open the
     credential circuit; 500 and 503 are tried again by the policy; 502, 504 and lost answers are
-    unknown; a dead address is forgotten, a refused payload never costs an address.
+    unknown; a dead address is forgotten, a refused payload never costs an address (RTY-3).
+    Each push settles on its own: one that fails leaves the others running (DSP-3), and an outcome
+    that cannot be written is written again, never sent again (DSP-5). A killed process leaves the
+    calls it had begun unknown and the rest due (DSP-4, DSP-6).
     Source: FCM HTTP v1 reference, "ErrorCode"; FCM guide, "Collapsible messages".
     """
 
     fcm: FcmClient
     store: PushStore
     now: Callable[[], datetime]
+    enrolment_hosts: frozenset[str] = frozenset()
+    """The hosts an organisation's enrolment page may be on (LNK-5)."""
 
     def handler(
         self,
         *messages: type[Message],
         floor: float = RETRY_FLOOR_SECONDS,
-        unknown: UnknownPolicy = UnknownPolicy.HOLD,
+        concurrency: int = CONCURRENCY,
     ) -> Handler:
         """The declaration the engine registers; each of `messages` has a `group_id`."""
         return Handler(
@@ -133,8 +157,9 @@ class PushHandler:
             effect=Effect.AMBIGUOUS,
             call=self.call,
             timeout=CALL_TIMEOUT,
+            concurrency=concurrency,
             retry=retry_policy(floor),
-            unknown=unknown,
+            unknown=self.in_doubt,
             prepare=self.prepare,
             record=self.record,
             check=self.check,
@@ -150,7 +175,7 @@ class PushHandler:
         recipients = sorted({found.group.recipient_id for found in groups.values() if found})
         devices = await self.store.devices(conn, recipients, items[0][1].now)
         return {
-            attempt.delivery_id: _prepared(groups[message.group_id], devices, attempt)
+            attempt.delivery_id: self._prepared(groups[message.group_id], devices, attempt)
             if message.group_id in groups
             else Suppressed(CANCELLED)  # its mentors are gone, and its items with them
             for message, attempt in items
@@ -173,12 +198,29 @@ class PushHandler:
             raise verdict
         return verdict
 
+    async def in_doubt(
+        self, conn: AsyncConnection[Any], unknown: Sequence[Settled]
+    ) -> Mapping[int, UnknownPolicy]:
+        """What the organisation says of pushes that may have arrived (DSP-7): hold, or once more.
+
+        The repeat carries the same tag and the sentence that it may arrive again (DED-12).
+        """
+        groups = {one.delivery_id: group for one in unknown if (group := _group_of(one))}
+        resent = await self.store.resent_in_doubt(conn, [*groups.values()], unknown[0].at)
+        return {
+            delivery_id: UnknownPolicy.RESEND_ONCE
+            for delivery_id, group_id in groups.items()
+            if group_id in resent
+        }
+
     async def record(self, conn: AsyncConnection[Any], settled: Sequence[Settled]) -> None:
         """Write the outcomes where the application reads them, and forget dead addresses."""
         ended = {each.group_id: each for one in settled if (each := _ended(one)) is not None}
         if ended:
             for told in await self.store.settle(conn, list(ended.values())):
                 _tell(told, ended[told.group_id])
+            for alert in _alerts(ended.values()):
+                await apublish(conn, alert, key=f"alert:{alert.type}:{alert.subject}")
         refused = [bad for one in settled for bad in _refused(one)]
         if refused:
             hit = await self.store.forget(conn, refused, settled[0].at)
@@ -207,6 +249,32 @@ class PushHandler:
             case BadAddress() | BadPayload() | _:
                 raise CredentialsRejected("fcm_probe_refused", "project id or base URL is wrong")
 
+    def _prepared(
+        self,
+        found: Loaded | None,
+        devices: Mapping[UUID, tuple[Device, ...]],
+        attempt: Attempt,
+    ) -> Prepared | Outcome:
+        """What one group sends; one that cannot be built spoils no other of its batch (GRP-4)."""
+        if found is None:
+            return Dead(KIND_UNKNOWN)
+        group, items = found.group, found.items
+        if group.status == "delivered":
+            return Suppressed(ALREADY_DELIVERED)
+        worth = [item for item in items if live(item)]
+        if not worth:
+            return Suppressed(CANCELLED)
+        usable = devices.get(group.recipient_id, ())
+        if not usable:
+            return Suppressed(NO_TOKEN)
+        again = replace(group, again=group.again or attempt.resend)
+        try:
+            built = pushes(again, worth, usable, enrolment_hosts=self.enrolment_hosts)
+        except (LookupError, ValueError):
+            return Dead(UNBUILDABLE)
+        cancelled = tuple(item.id for item in items if not live(item))
+        return Prepared(built, cancelled=cancelled, again=again.again)
+
     async def _send(self, push: Push, until: datetime, *, first: bool) -> SendResult:
         """One device. After the first, trouble before the send is an answer and not an end."""
         if not first and self.now() + SEND_SECONDS_MAX > until:
@@ -222,43 +290,26 @@ class PushHandler:
 
 
 def delay(failures: int, *, floor: float, retry_after: timedelta = timedelta(0)) -> timedelta:
-    """The wait after failure `failures` (1 or more): `max(2^n, floor * 2^(n-1), retry_after)` s."""
+    """The wait after failure n (1 or more): `max(2^n, floor * 2^(n-1), retry_after)` s (RTY-2)."""
     seconds: float = max(2**failures, floor * 2 ** (failures - 1))
     return max(timedelta(seconds=seconds), retry_after)
 
 
 def retry_policy(floor: float = RETRY_FLOOR_SECONDS) -> RetryPolicy:
-    """At most three attempts and the waits of `delay`; Retry-After and jitter are the engine's."""
+    """At most three attempts (RTY-1) and the waits of `delay`.
+
+    Retry-After, jitter and clock are the engine's and injected (RTY-4); no wait is slept, all are
+    due dates of the delivery (RTY-5).
+    """
     waits = [delay(n, floor=floor).total_seconds() for n in range(1, ATTEMPTS_MAX)]
     return RetryPolicy(attempts_max=ATTEMPTS_MAX, backoff=Ladder(tuple(waits)), jitter=RETRY_JITTER)
 
 
-def _prepared(
-    found: Loaded | None, devices: Mapping[UUID, tuple[Device, ...]], attempt: Attempt
-) -> Prepared | Outcome:
-    if found is None:
-        return Dead(KIND_UNKNOWN)
-    group, items = found.group, found.items
-    if group.status == "delivered":
-        return Suppressed(ALREADY_DELIVERED)
-    worth = [item for item in items if live(item)]
-    if not worth:
-        return Suppressed(CANCELLED)
-    usable = devices.get(group.recipient_id, ())
-    if not usable:
-        return Suppressed(NO_TOKEN)
-    again = group.again or attempt.resend
-    return Prepared(
-        pushes(replace(group, again=again), worth, usable),
-        cancelled=tuple(item.id for item in items if item not in worth),
-        again=again,
-    )
-
-
 def _ended(one: Settled) -> Ended | None:
     """The tables' words for a settlement; None if they already say it."""
-    message: Any = one.message
-    group_id: UUID = message.group_id
+    group_id = _group_of(one)
+    if group_id is None:
+        return None
     prepared = one.prepared if isinstance(one.prepared, Prepared) else None
     called = prepared is not None
     match one.outcome:
@@ -270,6 +321,8 @@ def _ended(one: Settled) -> Ended | None:
             status, error, tries = "failed", reason, int(called)
         case Unknown(reason):
             status, error, tries = "unknown", reason, 1
+        case Redriven():
+            status, error, tries = "queued", None, 0
         case Suppressed("no_token"):
             status, error, tries = "no_token", None, 0
         case Suppressed("already_delivered"):
@@ -279,6 +332,34 @@ def _ended(one: Settled) -> Ended | None:
     again, cancelled = (prepared.again, prepared.cancelled) if prepared else (False, ())
     resent = again and tries > 0
     return Ended(group_id, status, error, tries, one.at, resent=resent, cancelled=cancelled)
+
+
+def _alerts(ended: Iterable[Ended]) -> list[AlertOpen]:
+    """What asks for a person: a payload FCM or we refuse, and the project's own platform keys.
+
+    No retry helps either (ALR-4, CRD-2). One alert for each cause, however many pushes it hit.
+    """
+    causes: dict[tuple[str, str], str] = {}
+    for one in ended:
+        reason = one.error_class or ""
+        if one.status != "failed":
+            continue
+        if reason == PLATFORM_CREDENTIALS:
+            causes["credential_failure", "fcm:platform"] = "critical"
+        elif reason.startswith(_OURS):
+            causes["payload_rejected", f"fcm:{reason}"] = "warning"
+    return [
+        AlertOpen(
+            type=type_, organisation_id=None, mentor_id=None, subject=subject, severity=severity
+        )
+        for (type_, subject), severity in causes.items()
+    ]
+
+
+def _group_of(one: Settled) -> UUID | None:
+    """The group the message names; None where it could not be read: that is no group's."""
+    message: Any = one.message
+    return getattr(message, "group_id", None)
 
 
 def _refused(one: Settled) -> Sequence[Refused]:

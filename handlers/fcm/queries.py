@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 _PACKAGE: Final = "handlers.fcm"
 _LOAD_GROUPS: Final = load(_PACKAGE, "load_groups")
 _LOAD_DEVICES: Final = load(_PACKAGE, "load_devices")
-_SETTLE_GROUPS: Final = load(_PACKAGE, "settle_groups")
-_SETTLE_INBOX: Final = load(_PACKAGE, "settle_inbox")
-_SETTLE_LOG: Final = load(_PACKAGE, "settle_log")
-_SETTLE_PROMPTS: Final = load(_PACKAGE, "settle_prompts")
+_SETTLE_PUSHES: Final = load(_PACKAGE, "settle_pushes")
+_LOAD_RESENT_IN_DOUBT: Final = load(_PACKAGE, "load_resent_in_doubt")
 _FORGET_DEVICES: Final = load(_PACKAGE, "forget_devices")
 
 _UNKNOWN: Final = "unknown"
@@ -104,6 +102,14 @@ class PostgresPushStore:
                 found[user_id].append(Device(device_id, address, AddressKind(kind), seen))
         return {user_id: tuple(devices) for user_id, devices in found.items()}
 
+    async def resent_in_doubt(
+        self, conn: AsyncConnection[Any], ids: Sequence[UUID], now: datetime
+    ) -> set[UUID]:
+        """Groups whose organisation has what is in doubt sent once more (DSP-7)."""
+        async with conn.cursor() as cursor:
+            await cursor.execute(_LOAD_RESENT_IN_DOUBT, {"groups": list(ids), "now": now})
+            return {row[0] for row in await cursor.fetchall()}
+
     async def settle(self, conn: AsyncConnection[Any], ended: Sequence[Ended]) -> list[Told]:
         """Write outcomes to groups, inbox, log and prompt history; each group at most once."""
         params = {
@@ -116,11 +122,8 @@ class PostgresPushStore:
             "cancelled": [item for each in ended for item in each.cancelled],
         }
         async with conn.cursor() as cursor:
-            await cursor.execute(_SETTLE_GROUPS, params)
-            told = [Told(*row) for row in await cursor.fetchall()]
-            for statement in (_SETTLE_INBOX, _SETTLE_LOG, _SETTLE_PROMPTS):
-                await cursor.execute(statement, params)
-        return told
+            await cursor.execute(_SETTLE_PUSHES, params)
+            return [Told(*row) for row in await cursor.fetchall()]
 
     async def forget(
         self, conn: AsyncConnection[Any], refused: Sequence[Refused], at: datetime
@@ -155,6 +158,7 @@ def _group(row: Mapping[str, Any]) -> Group:
         language=row["language"],
         status=row["status"],
         again=row["resent"] or row["status"] == _UNKNOWN,
+        enrolment_template=row["enrolment_url_template"],
     )
 
 
@@ -171,4 +175,5 @@ def _item(row: Mapping[str, Any]) -> Item:
         deep_link=row["deep_link"],
         mentor_status=row["mentor_status"],
         certificate_counts=row["certificate_counts"],
+        certificate_type=row["certificate_type"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ from psycopg.rows import class_row
 from outbox.statements import load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -26,6 +27,7 @@ _WRITE_INBOX: Final = load("handlers.in_app", "write_inbox")
 class ItemRow:
     """One item of a group, with what its group and organisation say about all of them."""
 
+    group_id: UUID
     organisation_id: UUID
     recipient_id: UUID
     status: str
@@ -39,29 +41,28 @@ class ItemRow:
     prompt_id: UUID | None
 
 
-async def group_items(conn: AsyncConnection[Any], group_id: UUID) -> list[ItemRow]:
-    """Return a group's items in their order; none if there is no such group."""
+async def group_items(
+    conn: AsyncConnection[Any], group_ids: Collection[UUID]
+) -> dict[UUID, list[ItemRow]]:
+    """The items of groups in their order; a group that has none, or does not exist, is left out."""
+    found: defaultdict[UUID, list[ItemRow]] = defaultdict(list)
     async with conn.cursor(row_factory=class_row(ItemRow)) as cursor:
-        await cursor.execute(_GROUP_ITEMS, {"group_id": group_id})
-        return await cursor.fetchall()
+        await cursor.execute(_GROUP_ITEMS, {"group_ids": list(group_ids)})
+        for item in await cursor.fetchall():
+            found[item.group_id].append(item)
+    return found
 
 
-async def write_inbox(  # noqa: PLR0913  # the facts of one group
-    conn: AsyncConnection[Any],
-    *,
-    group_id: UUID,
-    organisation_id: UUID,
-    recipient_id: UUID,
-    rows: Sequence[InboxRow],
-    now: datetime,
-) -> int:
-    """Write the rows that are not there yet and return how many that were."""
+async def write_inbox(
+    conn: AsyncConnection[Any], rows: Sequence[InboxRow], *, now: datetime
+) -> dict[UUID, int]:
+    """Write the rows that are not there yet; how many those were, by group."""
     params = {
-        "group_id": group_id,
-        "organisation_id": organisation_id,
-        "recipient_id": recipient_id,
         "ids": [row.id for row in rows],
+        "groups": [row.group_id for row in rows],
         "positions": [row.position for row in rows],
+        "organisations": [row.organisation_id for row in rows],
+        "recipients": [row.recipient_id for row in rows],
         "kinds": [row.kind.value for row in rows],
         "tiers": [row.tier for row in rows],
         "mentors": [row.mentor_id for row in rows],
@@ -73,6 +74,4 @@ async def write_inbox(  # noqa: PLR0913  # the facts of one group
     }
     async with conn.cursor() as cursor:
         await cursor.execute(_WRITE_INBOX, params)
-        row = await cursor.fetchone()
-    assert row is not None  # count(*) always returns a row
-    return int(row[0])
+        return {group_id: int(count) async for group_id, count in cursor}

@@ -20,6 +20,9 @@ class InboxRow:
     """One row of a recipient's inbox, ready to write."""
 
     id: UUID
+    group_id: UUID
+    organisation_id: UUID
+    recipient_id: UUID
     position: int
     kind: Kind
     tier: str | None
@@ -29,7 +32,7 @@ class InboxRow:
     prompt_id: UUID | None
 
 
-def inbox_row(group_id: UUID, item: ItemRow) -> InboxRow:
+def inbox_row(item: ItemRow) -> InboxRow:
     """Return the row of one item; its id is derived, so that a repeat is the same row.
 
     Raises ValueError if the item's kind is none a person can be told.
@@ -40,9 +43,12 @@ def inbox_row(group_id: UUID, item: ItemRow) -> InboxRow:
         raise ValueError(problem)
     own = item.recipient_id == item.mentor_id
     audience = Audience.MENTOR if own else Audience.COORDINATOR
-    row_id = uuid5(group_id, str(item.position))
+    row_id = uuid5(item.group_id, str(item.position))
     return InboxRow(
         id=row_id,
+        group_id=item.group_id,
+        organisation_id=item.organisation_id,
+        recipient_id=item.recipient_id,
         position=item.position,
         kind=kind,
         tier=item.tier,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
-from handlers.commands import AlertOpen, VisibilityRaise
+from handlers.commands import VisibilityRaise
 from handlers.mentor_state import queries
 from handlers.mentor_state.raising import Hold, MovedOn, Raise, Standing, decide
-from outbox import Done, Effect, Handler, Suppressed, apublish
+from outbox import Done, Effect, Handler, Suppressed
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -23,7 +23,7 @@ class MentorStateHandler:
     """Carries out `VisibilityRaise` under the mentor's row lock.
 
     Repeats are harmless: once raised, our version has passed the returned one. What may not be
-    raised opens the alert `portal_ahead` instead, and a human decides.
+    raised is answered as `held`: the saga that asked then alerts, and a human decides.
     """
 
     def handler(self) -> Handler:
@@ -47,14 +47,6 @@ class MentorStateHandler:
             case MovedOn():
                 return Suppressed("moved_on")
             case Hold(reason):
-                alert = AlertOpen(
-                    type="portal_ahead",
-                    organisation_id=row.organisation_id,
-                    mentor_id=message.mentor_id,
-                    subject=f"mentor:{message.mentor_id}",
-                    severity="critical",
-                )
-                await apublish(conn, alert, correlation_id=attempt.correlation_id)
                 return Done({"answer": "held", "cause": reason, "version": row.version})
             case Raise(at_least):
                 return await self._raise(message, attempt, conn, row, at_least)

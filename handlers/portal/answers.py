@@ -1,4 +1,4 @@
-"""What an HTTP answer of the portal means: a pure table, no client, no clock.
+"""What an HTTP answer of the portal means (SYN-10): a pure table, no client, no clock.
 
 | answer to a set request                | meaning                                           |
 |----------------------------------------|---------------------------------------------------|
@@ -33,7 +33,7 @@ from handlers.portal.wire import (
     SetOutcome,
     StoredVisibility,
 )
-from handlers.retry_after import retry_after
+from outbox.retry_after import parse_retry_after
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX: Final = 64 * 1024
 RETRY_AFTER_DEFAULT: Final = timedelta(seconds=60)
+SKEW_WARNED: Final = timedelta(seconds=120)
+"""Signatures are refused from 300 s; below 120 s nobody need act."""
 
 _OUR_FAULTS: Final = frozenset({400, 413, 415, 422})
 _OK: Final = 200
@@ -54,7 +56,10 @@ _Body = TypeVar("_Body", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """One HTTP answer, read to its end or cut off; `body` is None when it passed 64 kB."""
+    """One HTTP answer, read to its end or cut off; `body` is None when it passed 64 kB.
+
+    `date` is the receiver's clock (aware, whole seconds), `request_id` its name for the request.
+    """
 
     status: int
     body: bytes | None = b""
@@ -62,6 +67,8 @@ class HttpReply:
     retry_after: str | None = None
     etag: str | None = None
     location: str | None = None
+    date: datetime | None = None
+    request_id: str | None = None
 
     @property
     def is_html(self) -> bool:
@@ -81,9 +88,13 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The receiver stored our state; `body` tells what it publishes."""
+    """The receiver stored our state; `body` tells what it publishes.
+
+    `request_id` is its name for the call, for their support.
+    """
 
     body: SetAnswer
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +147,24 @@ class OurFault:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Token, signature or rights are refused; `code` is the receiver's, or `http_<status>`."""
+    """Token, signature or rights are refused; `code` is the receiver's, or `http_<status>`.
+
+    `skew_seconds` is how far the receiver's clock is ahead of ours, where that may be the cause.
+    """
 
     code: str
+    skew_seconds: int | None = None
+
+    @property
+    def hint(self) -> str:
+        """One line for the alert's readers: the code, and how far the clocks differ."""
+        if self.skew_seconds is None:
+            return self.code
+        where = "ahead of" if self.skew_seconds > 0 else "behind"
+        return (
+            f"{self.code}; the receiver's clock is {abs(self.skew_seconds)} s {where} ours, "
+            "set the clock first"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,17 +252,25 @@ def refusal(reply: HttpReply, *, now: datetime) -> Refused:
     """Read an answer that brings no state."""
     status = reply.status
     if status in (401, 403):
-        return Credentials(_code(reply))
+        return Credentials(_code(reply), skew_of(reply, now=now))
     if status in _OUR_FAULTS:
         return OurFault(_code(reply))
     if status == 410:  # noqa: PLR2004
         return Retired()
-    wait = retry_after(reply.retry_after, now=now)
+    wait = parse_retry_after(reply.retry_after, now=now)
     if status == 429 or (status == 503 and wait is not None):  # noqa: PLR2004
         return Throttled(RETRY_AFTER_DEFAULT if wait is None else wait)
     if 300 <= status < 400:  # noqa: PLR2004
         return Unclear("redirect")
     return Unclear(f"http_{status}")
+
+
+def skew_of(reply: HttpReply, *, now: datetime) -> int | None:
+    """Seconds the receiver's clock is ahead of `now`; None while it may be the way there."""
+    if reply.date is None:
+        return None
+    skew = reply.date - now
+    return round(skew.total_seconds()) if abs(skew) > SKEW_WARNED else None
 
 
 def _stored(reply: HttpReply, sent: Sent) -> Answer:  # noqa: PLR0911  # one per row

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-import httpx
-import structlog
-
 from handlers.portal.answers import (
-    BODY_BYTES_MAX,
     Answer,
-    Credentials,
     HttpReply,
     ReadAnswer,
-    Refused,
     Sent,
     Unclear,
     body_of,
     read_answer,
     set_answer,
 )
-from handlers.portal.port import Health, Healthy, Listing, WantedVisibility
+from handlers.portal.port import (
+    Health,
+    Listing,
+    ListingBroken,
+    WantedVisibility,
+    healthy,
+    problem_of,
+)
+from handlers.portal.sending import TIMEOUT, Sender
 from handlers.portal.signature import Signer, SigningSecret, visibility_webhook_id
 from handlers.portal.wire import (
     AuthMode,
@@ -37,20 +38,16 @@ from handlers.portal.wire import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from datetime import timedelta
     from uuid import UUID
+
+    import httpx
 
     from handlers.token_provider import TokenProvider
     from outbox.clock import Clock
 
-TIMEOUT: Final = timedelta(seconds=15)
-CONNECTIONS_MAX: Final = 4
-SKEW_WARNED: Final = timedelta(seconds=120)
 PAGE_LIMIT: Final = 200
 PAGES_MAX: Final = 10_000
-
-_UNAUTHORISED: Final = (401, 403)
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +100,8 @@ class PortalClient:
         self._auth = auth
         self._clock = clock
         self._timeout = timeout
+        tokens = auth.tokens if auth.mode.has_token else None
+        self._sender = Sender(http, tokens, timeout=timeout)
 
     async def set(self, wanted: WantedVisibility, *, newest: int | None = None) -> Answer:
         """Post one state. Raises what the token endpoint raises, and nothing else."""
@@ -168,8 +167,7 @@ class PortalClient:
 
     async def health(self) -> Health:
         """Ask who we are, always with a fresh token; warn when the clocks differ by over 120 s."""
-        if self._auth.mode.has_token and self._auth.tokens is not None:
-            await self._auth.tokens.check()
+        await self._sender.check_token()
         asked_at = self._clock.now()
         reply = await self._send(_get("/v1/health"))
         if isinstance(reply, Unclear):
@@ -177,11 +175,7 @@ class PortalClient:
         answer = body_of(HealthAnswer, reply, now=self._clock.now())
         if not isinstance(answer, HealthAnswer):
             return answer
-        skew = answer.time - asked_at
-        skewed = abs(skew) > SKEW_WARNED
-        if skewed:
-            log.warning("portal.clock_skewed", skew_s=round(skew.total_seconds()))
-        return Healthy(skew, skewed)
+        return healthy(answer.time - asked_at)
 
     async def _page(self, limit: int, cursor: str | None) -> ListingPage:
         params = (("limit", str(limit)), *((("cursor", cursor),) if cursor is not None else ()))
@@ -193,40 +187,22 @@ class PortalClient:
         )
         if isinstance(answer, ListingPage):
             return answer
-        raise ListingBroken(_problem(answer))
+        raise ListingBroken(problem_of(answer))
 
     async def _send(self, call: _Call) -> HttpReply | Unclear:
-        """Send once, and once more with a fresh token if the first one was refused."""
-        try:
-            async with asyncio.timeout(self._timeout.total_seconds()):
-                token = await self._token()
-                reply = await self._once(call, token)
-                if token is None or reply.status not in _UNAUTHORISED:
-                    return reply
-                assert self._auth.tokens is not None
-                self._auth.tokens.invalidate(token)
-                return await self._once(call, await self._token())
-        except (TimeoutError, httpx.TimeoutException):
-            return Unclear("timeout")
-        except httpx.TransportError:
-            return Unclear("connection")
+        return await self._sender.send(lambda: self._request(call))
 
-    async def _token(self) -> str | None:
-        tokens = self._auth.tokens if self._auth.mode.has_token else None
-        return None if tokens is None else await tokens.get()
-
-    async def _once(self, call: _Call, token: str | None) -> HttpReply:
+    def _request(self, call: _Call) -> httpx.Request:
+        """One try of `call`; signature and timestamp are that try's own."""
         headers = {"Accept": "application/json", **dict(call.headers)}
         if call.method == "POST":
             headers["Content-Type"] = "application/json"
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
         if self._auth.mode.has_signature:
             signer = Signer(self._auth.secrets(), self._clock)
             headers |= signer.headers(call.webhook_id, call.body)
         else:
             headers["webhook-id"] = call.webhook_id
-        request = self._http.build_request(
+        return self._http.build_request(
             call.method,
             f"{self._base_url}{call.path}",
             content=call.body or None,
@@ -234,35 +210,6 @@ class PortalClient:
             headers=headers,
             timeout=self._timeout.total_seconds(),
         )
-        response = await self._http.send(request, stream=True, follow_redirects=False)
-        try:
-            return HttpReply(
-                status=response.status_code,
-                body=await _bounded(response),
-                content_type=response.headers.get("Content-Type", ""),
-                retry_after=response.headers.get("Retry-After"),
-                etag=response.headers.get("ETag"),
-            )
-        finally:
-            await response.aclose()
-
-
-class ListingBroken(Exception):
-    """The listing stopped making sense; `reason` is a short code."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-async def _bounded(response: httpx.Response) -> bytes | None:
-    """Read a body of at most 64 kB; None if it is longer."""
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            return None
-    return bytes(body)
 
 
 def _get(
@@ -287,13 +234,3 @@ def _set_body(wanted: WantedVisibility) -> bytes:
         ),
     )
     return body.model_dump_json().encode()
-
-
-def _problem(answer: Refused) -> str:
-    match answer:
-        case Unclear(reason):
-            return reason
-        case Credentials(code):
-            return f"credentials:{code}"
-        case _:
-            return type(answer).__name__.lower()

@@ -27,6 +27,8 @@ class EntraGrant:
     client_id: str
     secret: Callable[[], str] = field(repr=False)
     scope: str
+    setting: str = "HLF_PORTAL_CLIENT_SECRET"
+    """What to set where there is no secret."""
 
     @property
     def fingerprint(self) -> str:
@@ -39,7 +41,7 @@ class EntraGrant:
         secret = self.secret()
         if not secret:
             reason = "client_secret_missing"
-            raise CredentialsRejected(reason, "HLF_PORTAL_CLIENT_SECRET is empty")
+            raise CredentialsRejected(reason, f"{self.setting} is empty")
         return {
             "grant_type": "client_credentials",
             "client_id": self.client_id,

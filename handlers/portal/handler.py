@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from handlers.alerts import announce_credentials
-from handlers.commands import VisibilityChanged
+from handlers.commands import VisibilityChanged, VisibilityChangedV1
 from handlers.portal import queries
 from handlers.portal.answers import (
     Accepted,
@@ -32,6 +32,7 @@ from outbox import (
     Handler,
     Ladder,
     Order,
+    Redriven,
     RetryPolicy,
     Settled,
     Superseded,
@@ -47,6 +48,8 @@ from outbox.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
 
     from psycopg import AsyncConnection
 
@@ -70,15 +73,15 @@ _NO_CHANNEL: Final = "none"
 
 @dataclass(frozen=True, slots=True)
 class PortalHandler:
-    """Posts a mentor's whole wanted state to the portal of his organisation.
+    """Sends a mentor's whole wanted state to the portal of his organisation (SYN-4 to SYN-7).
 
     Idempotence: the receiver compares versions: a repeat is a `duplicate`, an overtaken call is
     `stale`; both change nothing there. The state is read when the attempt begins, not when the
     message was published, and an attempt is the one in flight for its mentor (`Order.NEWEST`).
     Failures: what may have been applied is repeated for ever on the ladder; 429 and 503 with
-    `Retry-After` hold the portal for everybody; rejected credentials open its circuit; what the
-    receiver refuses for our fault is given up. A version the portal should not know (`ahead`, or
-    a conflict) ends the delivery with that fact, and the visibility saga decides.
+    `Retry-After` hold the portal for everybody; rejected credentials open its circuit (SYN-11);
+    what the receiver refuses for our fault is given up. A version the portal should not know
+    (`ahead`, or a conflict) ends the delivery with that fact, and the visibility saga decides.
 
     `ports` maps an organisation's visibility channel to the way its portal is reached.
     """
@@ -90,7 +93,7 @@ class PortalHandler:
         """Return the declaration the engine registers."""
         return Handler(
             name="portal",
-            messages=(VisibilityChanged,),
+            messages=(VisibilityChanged, VisibilityChangedV1),
             effect=Effect.IDEMPOTENT,
             call=self.call,
             timeout=CALL_TIMEOUT,
@@ -98,6 +101,7 @@ class PortalHandler:
             batch_max=self.concurrency * 4,  # more would be read long before it is sent
             order=Order.NEWEST,
             retry=RETRY_LADDER,
+            breaker=None,  # SYN-5 says when it is asked again; and its portals are several
             prepare=self.prepare,
             record=self.record,
             check=self.check,
@@ -105,12 +109,12 @@ class PortalHandler:
         )
 
     async def prepare(
-        self, conn: AsyncConnection[Any], items: Sequence[tuple[VisibilityChanged, Attempt]]
+        self, conn: AsyncConnection[Any], items: Sequence[tuple[VisibilityChangedV1, Attempt]]
     ) -> Mapping[int, object]:
         """Read the wanted state of the batch; settle what has no portal to go to."""
         return await wanted_states(conn, self.ports, items)
 
-    async def call(self, message: VisibilityChanged, attempt: Attempt) -> Outcome:
+    async def call(self, message: VisibilityChangedV1, attempt: Attempt) -> Outcome:
         """Post the state once and read the answer. Raises what `settlement` raises."""
         del message
         row: queries.WantedRow = attempt.prepared
@@ -159,8 +163,9 @@ def settlement(  # noqa: PLR0911  # one per row of the table
     to try again, PermanentFailure where nobody will.
     """
     match answer:
-        case Applied(body):
-            return Done(_stored("applied", body))
+        case Applied(body, request_id):
+            named = {} if request_id is None else {"request_id": request_id}
+            return Done({**_stored("applied", body), **named})
         case Duplicate(body):
             return Done(_stored("duplicate", body))
         case Stale(returned, body):
@@ -192,8 +197,8 @@ def refused(answer: Refused) -> Exception:
             return PermanentFailure(f"portal_refused:{code}")
         case Retired():
             return PermanentFailure("endpoint_retired")
-        case Credentials(code):
-            return CredentialsRejected("portal_credentials", hint=code)
+        case Credentials():
+            return CredentialsRejected("portal_credentials", hint=answer.hint)
         case Throttled(retry_after):
             return DestinationHeld("portal_throttled", retry_after)
         case Unclear(reason):
@@ -204,19 +209,28 @@ def refused(answer: Refused) -> Exception:
 
 def told(settled: Settled) -> queries.Told:
     """Read what one settled attempt learnt out of its outcome."""
-    assert isinstance(settled.message, VisibilityChanged)
+    assert isinstance(settled.message, VisibilityChangedV1)
     mentor_id, at = settled.message.mentor_id, settled.at
     outcome = settled.outcome
     if not isinstance(outcome, Done):
         code = getattr(outcome, "reason", None)
         return queries.Told(mentor_id, at, attempts=settled.attempt, code=code)
     receipt: Mapping[str, Any] = outcome.receipt
+    if "answer" not in receipt:  # a person said so, who has seen no answer
+        return queries.Told(mentor_id, at, attempts=settled.attempt, code="resolved")
+    return told_of(mentor_id, at, receipt, attempts=settled.attempt)
+
+
+def told_of(
+    mentor_id: UUID, at: datetime, receipt: Mapping[str, Any], *, attempts: int | None
+) -> queries.Told:
+    """Read what an answered call learnt out of the receipt that `settlement` made of it."""
     answer, version = receipt["answer"], receipt.get("version")
     acknowledged = answer in ("applied", "duplicate")
     return queries.Told(
         mentor_id,
         at,
-        attempts=settled.attempt,
+        attempts=attempts,
         code=answer,
         accepted_version=version if answer == "accepted" else None,
         acked_version=version if acknowledged else None,
@@ -225,6 +239,7 @@ def told(settled: Settled) -> queries.Told:
         observed_version=version if answer != "accepted" else None,
         observed_visible=receipt.get("visible"),
         observed_published=receipt.get("published_visible"),
+        request_id=receipt.get("request_id"),
     )
 
 
@@ -250,4 +265,7 @@ def _stored(answer: str, body: SetAnswer) -> dict[str, Any]:
 
 
 def _was_tried(settled: Settled) -> bool:
-    return not isinstance(settled.outcome, Suppressed | Superseded | Withdrawn)
+    untried = Suppressed | Superseded | Withdrawn | Redriven
+    return isinstance(settled.message, VisibilityChangedV1) and not isinstance(
+        settled.outcome, untried
+    )

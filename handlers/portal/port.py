@@ -5,13 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from handlers.portal.answers import Answer, ReadAnswer, Refused
+import structlog
+
+from handlers.portal.answers import (
+    SKEW_WARNED,
+    Answer,
+    Credentials,
+    ReadAnswer,
+    Refused,
+    Unclear,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from uuid import UUID
 
     from handlers.portal.wire import Reason, StoredVisibility
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +64,35 @@ class Healthy:
 Health: TypeAlias = Healthy | Refused
 
 
+class ListingBroken(Exception):
+    """The listing stopped making sense; `reason` is a short code."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def healthy(skew: timedelta) -> Healthy:
+    """The portal knows us; warns when the clocks differ by more than 120 s."""
+    skewed = abs(skew) > SKEW_WARNED
+    if skewed:
+        log.warning("portal.clock_skewed", skew_s=round(skew.total_seconds()))
+    return Healthy(skew, skewed)
+
+
+def problem_of(answer: Refused) -> str:
+    """A short code for a page that could not be read."""
+    match answer:
+        case Unclear(reason):
+            return reason
+        case Credentials(code):
+            return f"credentials:{code}"
+        case _:
+            return type(answer).__name__.lower()
+
+
 class VisibilityPort(Protocol):
-    """A portal that stores visibility by compare-and-set on the version.
+    """A portal that stores visibility by compare-and-set on the version (SYN-1, SYN-2).
 
     No method retries, and none raises for what the other side answers: answers are values.
     `CredentialsRejected` and `TransientFailure` come up from the token endpoint alone.

@@ -66,6 +66,7 @@ class Told:
     observed_version: int | None = None
     observed_visible: bool | None = None
     observed_published: bool | None = None
+    request_id: str | None = None
 
 
 async def wanted_visibility(

@@ -50,6 +50,7 @@ class ReadBackHandler:
             concurrency=self.concurrency,
             batch_max=self.concurrency * 4,
             retry=READ_RETRIES,
+            breaker=None,  # as the portal's own handler: one of several portals may be away
             prepare=self.prepare,
             record=self.record,
             check=self.check,
@@ -92,7 +93,8 @@ def comparison(answer: ReadAnswer, row: queries.WantedRow, *, asked: int) -> dic
                 return {"answer": "ahead", **cause, **facts}
             return {"answer": "confirmed" if item.version >= asked else "not_yet", **facts}
         case Absent():
-            return {"answer": "absent", "wanted_visible": row.visible}
+            wanted = {"wanted_version": row.version, "wanted_visible": row.visible}
+            return {"answer": "absent", **wanted}
         case Unchanged():  # only a conditional read may be answered so, and this one is not
             raise TransientFailure("portal_unasked_304")
         case _:
@@ -109,8 +111,8 @@ def _facts(item: StoredVisibility) -> dict[str, Any]:
 
 
 def _seen(settled: Settled) -> list[queries.Told]:
-    if not isinstance(settled.outcome, Done):
-        return []
+    if not isinstance(settled.outcome, Done) or "answer" not in settled.outcome.receipt:
+        return []  # nothing was seen, or only by a person
     assert isinstance(settled.message, VisibilityReadBack)
     receipt: Mapping[str, Any] = settled.outcome.receipt
     confirmed = receipt["answer"] == "confirmed"

@@ -57,7 +57,7 @@ class _Received(BaseModel):
 
 
 class VisibilityData(_Sent):
-    """The complete wanted state of one mentor; no personal data beyond the id."""
+    """The complete wanted state of one mentor; no personal data beyond the id (SYN-12)."""
 
     organisation: str
     mentor_id: UUID

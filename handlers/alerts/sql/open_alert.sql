@@ -3,7 +3,8 @@
 --      organisations_pkey (id); peer_mentors_pkey (id)
 -- why: one open alert per type, organisation and subject, also between racing openers. An alert never
 --      becomes less severe; when it becomes more so, that is its escalation, kept with its time. An
---      alert about somebody deleted meanwhile is nobody's, so it is not written.
+--      alert about somebody deleted meanwhile is nobody's, so it is not written. Its text is in the
+--      organisation's language; operators, who have none, read English.
 with told as (
     select
         coalesce(
@@ -12,25 +13,27 @@ with told as (
         ) as organisation_id,
         %(mentor_id)s::uuid as mentor_id
 ), standing as (
-    select organisation_id, mentor_id
+    select told.organisation_id, told.mentor_id, coalesce(organisation.language, 'en') as language
     from told
+    left join public.organisations as organisation on organisation.id = told.organisation_id
     where (
-        organisation_id is null
-        or exists (select from public.organisations where id = told.organisation_id)
+        told.organisation_id is null
+        or organisation.id is not null
     ) and (
-        mentor_id is null
+        told.mentor_id is null
         or exists (select from public.peer_mentors where id = told.mentor_id)
     )
 ), opened as (
     insert into public.dashboard_alerts as alert (
-        type, organisation_id, mentor_id, subject, text, severity, opened_at, due_at
+        type, organisation_id, mentor_id, subject, text, severity, hint, opened_at, due_at
     )
     select
-        %(type)s, organisation_id, mentor_id, %(subject)s, %(text)s, %(severity)s,
-        %(now)s, %(now)s + %(due_after)s::interval
+        %(type)s, organisation_id, mentor_id, %(subject)s, %(texts)s::jsonb ->> language, %(severity)s,
+        %(hint)s, %(now)s, %(now)s + %(due_after)s::interval
     from standing
     on conflict (type, organisation_id, subject) where resolved_at is null do update set
         severity = excluded.severity,
+        hint = coalesce(excluded.hint, alert.hint),
         escalated_at = excluded.opened_at
     where array_position(array['info', 'warning', 'critical'], excluded.severity)
         > array_position(array['info', 'warning', 'critical'], alert.severity)

@@ -6,7 +6,7 @@
 insert into public.portal_sync_state as state (
     mentor_id, accepted_version, accepted_at, acked_version, acked_visible, acked_at,
     observed_version, observed_visible, observed_published, observed_at,
-    attempts, last_attempt_at, last_code
+    attempts, last_attempt_at, last_code, last_request_id
 )
 select
     mentor.id,
@@ -21,7 +21,8 @@ select
     case when %(observed)s::boolean then %(at)s::timestamptz end,
     coalesce(%(attempts)s::integer, 0),
     case when %(attempts)s::integer is not null then %(at)s::timestamptz end,
-    %(code)s::text
+    %(code)s::text,
+    %(request_id)s::text
 from public.peer_mentors as mentor
 where mentor.id = %(mentor_id)s
 on conflict (mentor_id) do update set
@@ -58,4 +59,5 @@ on conflict (mentor_id) do update set
     observed_at = greatest(state.observed_at, excluded.observed_at),
     attempts = coalesce(%(attempts)s::integer, state.attempts),
     last_attempt_at = greatest(state.last_attempt_at, excluded.last_attempt_at),
-    last_code = coalesce(excluded.last_code, state.last_code)
+    last_code = coalesce(excluded.last_code, state.last_code),
+    last_request_id = coalesce(excluded.last_request_id, state.last_request_id)

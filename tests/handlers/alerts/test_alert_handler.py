@@ -30,11 +30,11 @@ class Board:
     clock: VirtualClock
     organisation: UUID
 
-    async def tell(self, *messages: Message) -> None:
+    async def tell(self, *messages: Message, key: str = f"alert:{SUBJECT}") -> None:
         """Publish in order, in one transaction, and work."""
         with self.conn.transaction():
             for message in messages:
-                publish(self.conn, message, key=f"alert:{SUBJECT}")
+                publish(self.conn, message, key=key)
         await self.relay.drain()
 
     def open(
@@ -86,7 +86,7 @@ def test_the_text_of_a_pending_sync_is_the_agreed_one() -> None:
     """ALR-1 fixes it to the letter; the dash is an em dash."""
     text = "Dynamics sync pending \N{EM DASH} mentor may still be visible on portal"
 
-    assert KINDS["dynamics_sync_pending"].text == text
+    assert KINDS["dynamics_sync_pending"].texts() == {"nb": text, "en": text}
 
 
 def test_every_type_the_table_takes_has_a_text(conn: psycopg.Connection[Any]) -> None:
@@ -103,7 +103,7 @@ def test_every_type_the_table_takes_has_a_text(conn: psycopg.Connection[Any]) ->
 async def test_an_alert_opens_once_and_closes_once(board: Board) -> None:
     await board.tell(board.open(), board.open())
     assert board.rows("text, severity, resolved_at") == [
-        (KINDS["dynamics_sync_pending"].text, "warning", None)
+        (KINDS["dynamics_sync_pending"].text("nb"), "warning", None)
     ]
 
     board.clock.advance(timedelta(minutes=3))
@@ -172,10 +172,20 @@ async def test_an_alert_goes_with_its_mentor_and_never_blocks_him(board: Board) 
 
 
 async def test_an_unknown_type_or_severity_is_a_dead_letter(board: Board) -> None:
-    await board.tell(board.open(type_="no_such_type"), board.open(severity="fatal"))
+    await board.tell(board.open(type_="no_such_type"))
+    await board.tell(board.open(severity="fatal"), key="another")
 
     assert board.rows("type") == []
     assert set(board.conn.execute("select reason from outbox.dead_letter").fetchall()) == {
         ("alert_type_unknown",),
         ("severity_unknown",),
     }
+
+
+async def test_a_close_waits_behind_an_open_that_was_given_up(board: Board) -> None:
+    """P10: redriven after its close, the alert would stay open without a cause."""
+    await board.tell(board.open(type_="no_such_type"), board.close())
+
+    waiting = board.conn.execute("select count(*) from outbox.delivery").fetchone()
+    assert waiting == (1,)
+    assert board.conn.execute("select outcome from outbox.receipt").fetchall() == [("dead",)]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from handlers.emulators.fcm import FcmEmulator, generate_key, service_account
-from handlers.http import http_client
-from tests.handlers.fcm.wire import Time, Wire
+from tests.handlers.fcm.wire import Time, Wire, clients
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,7 +33,7 @@ async def wire(key: RSAPrivateKey, time: Time) -> AsyncIterator[Wire]:
     emulator = FcmEmulator(public_key=key.public_key(), wall=time.now)
     async with (
         emulator as fcm,
-        http_client(timeout=timedelta(seconds=0.3), connections_max=20) as http,
+        clients(timedelta(seconds=0.3)) as (http, posts),
     ):
         account, _ = service_account(fcm.token_url, key=key)
-        yield Wire(fcm, http, account, time)
+        yield Wire(fcm, http, posts, account, time)

@@ -167,3 +167,32 @@ def test_no_body_makes_the_reader_stumble(status: int, content: Any) -> None:
     result = _classify((status, json.dumps(content).encode()))
 
     assert not isinstance(result, Accepted)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ((404, HTML), Ambiguous("http_404_without_body")),
+        # what FCM does not specify is worth no more than its HTTP code
+        (_error(500, "UNAVAILABLE", "UNSPECIFIED_ERROR"), Transient("fcm_http_500")),
+        (_error(500, "UNAVAILABLE"), Transient("fcm_unavailable")),
+        # a field that could quote what it is about is not kept
+        (
+            _error(
+                400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", fields=("message.data[ola@nord.no]",)
+            ),
+            BadPayload(None),
+        ),
+        ((503, b'{"error": {"status": ["x"], "details": []}}'), Transient("fcm_http_503")),
+        ((400, b'{"error": {"status": "INVALID_ARGUMENT", "message": 5}}'), BadPayload(None)),
+    ],
+)
+def test_what_lies_between_the_rows(answer: tuple[int, bytes], expected: SendResult) -> None:
+    """RTY-3."""
+    assert _classify(answer) == expected
+
+
+def test_a_fault_without_a_word_carries_its_retry_after_too() -> None:
+    answer = _classify(_error(500, "UNKNOWN"), retry_after="7")
+
+    assert answer == Transient("fcm_http_500", timedelta(seconds=7))

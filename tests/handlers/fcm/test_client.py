@@ -23,9 +23,8 @@ from handlers.fcm.answers import (
     Transient,
 )
 from handlers.fcm.encode import AddressKind
-from handlers.http import http_client
 from outbox.errors import CredentialsRejected
-from tests.handlers.fcm.wire import NOON, Wire, device, push
+from tests.handlers.fcm.wire import NOON, Wire, clients, device, push
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -80,10 +79,10 @@ async def test_a_slow_answer_is_ambiguous_and_was_delivered(key: RSAPrivateKey, 
     emulator = FcmEmulator(public_key=key.public_key(), wall=time.now, sleep=sleep)
     async with (
         emulator as fcm,
-        http_client(timeout=timedelta(seconds=0.2), connections_max=4) as http,
+        clients(timedelta(seconds=0.2)) as (http, posts),
     ):
         account, _ = service_account(fcm.token_url, key=key)
-        client = Wire(fcm, http, account, time).client
+        client = Wire(fcm, http, posts, account, time).client
 
         assert await client.send(push("slow-1")) == Ambiguous("fcm_timed_out")
         released.set()
@@ -94,7 +93,7 @@ async def test_a_slow_answer_is_ambiguous_and_was_delivered(key: RSAPrivateKey, 
 async def test_the_whole_exchange_is_bounded_not_each_read_alone(wire: Wire) -> None:
     """An answer that trickles meets every read timeout and still has to end."""
     client = FcmClient(
-        wire.http, wire.tokens, base_url=wire.fcm.base_url, project_id=wire.fcm.project_id,
+        wire.posts, wire.tokens, base_url=wire.fcm.base_url, project_id=wire.fcm.project_id,
         now=wire.time.now, timeout=timedelta(0),
     )  # fmt: skip
 
@@ -104,7 +103,7 @@ async def test_the_whole_exchange_is_bounded_not_each_read_alone(wire: Wire) -> 
 async def test_a_closed_port_is_transient(wire: Wire) -> None:
     """Nothing left, so nothing can have arrived: safe to send again."""
     client = FcmClient(
-        wire.http, wire.tokens, base_url="http://127.0.0.1:9", project_id="p", now=wire.time.now
+        wire.posts, wire.tokens, base_url="http://127.0.0.1:9", project_id="p", now=wire.time.now
     )
 
     assert await client.send(push()) == Transient("fcm_unreachable")
@@ -145,7 +144,7 @@ async def test_a_second_refusal_is_final(wire: Wire) -> None:
 
 async def test_another_projects_address_is_refused_as_ours(wire: Wire) -> None:
     client = FcmClient(
-        wire.http, wire.tokens, base_url=wire.fcm.base_url, project_id="other", now=wire.time.now
+        wire.posts, wire.tokens, base_url=wire.fcm.base_url, project_id="other", now=wire.time.now
     )
 
     assert await client.send(push()) == AuthRejected(403, refresh=False)
@@ -216,10 +215,10 @@ async def test_calls_in_flight_are_counted(key: RSAPrivateKey, time: Time) -> No
     )
     async with (
         emulator as fcm,
-        http_client(timeout=timedelta(seconds=5), connections_max=10) as http,
+        clients(timedelta(seconds=5)) as (http, posts),
     ):
         account, _ = service_account(fcm.token_url, key=key)
-        client = Wire(fcm, http, account, time).client
+        client = Wire(fcm, http, posts, account, time).client
         await asyncio.gather(*(client.send(push(f"ok-{n}")) for n in range(4)))
 
     assert (fcm.in_flight_max, arrived) == (4, [0.3] * 4)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +20,7 @@ from handlers.fcm.encode import (
     PAYLOAD_BYTES_MAX,
     PROBE,
     AddressKind,
+    Push,
     PushTooLarge,
     dedup_tag,
     encode,
@@ -55,9 +58,14 @@ def _item(kind: Kind, tier: str | None = None, **changes: Any) -> Item:
     return Item(**{**given, **changes})
 
 
+def decoded(one: Push) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(encode(one, now=NOON))
+    return body
+
+
 def _body(group: Group, items: list[Item]) -> dict[str, Any]:
     (one,) = pushes(group, items, [device("ok-1")])
-    return encode(one, now=NOON)
+    return decoded(one)
 
 
 CASES: dict[str, tuple[Group, list[Item]]] = {
@@ -84,11 +92,14 @@ CASES: dict[str, tuple[Group, list[Item]]] = {
     "coordinator_lapsed": (_group(Kind.CERT_LAPSED), [_item(Kind.CERT_LAPSED, "lapsed")]),
     "digest": (
         _group(Kind.COORDINATOR_DIGEST),
-        [_item(Kind.CERT_EXPIRY_REMINDER, tier) for tier in ("7", "14", "30")],
+        [
+            _item(Kind.CERT_EXPIRY_REMINDER, tier, mentor_id=UUID(int=int(tier)))
+            for tier in ("7", "14", "30")
+        ],
     ),
     "digest_of_pauses": (
         _group(Kind.COORDINATOR_DIGEST),
-        [_item(Kind.MENTOR_PAUSED), _item(Kind.MENTOR_PAUSED)],
+        [_item(Kind.MENTOR_PAUSED, mentor_id=UUID(int=n)) for n in (1, 2)],
     ),
     "paused": (
         _group(Kind.MENTOR_PAUSED),
@@ -106,6 +117,7 @@ CASES: dict[str, tuple[Group, list[Item]]] = {
 @pytest.mark.parametrize("language", ["nb", "en", "fi"])
 @pytest.mark.parametrize("case", CASES)
 def test_every_kind_is_valid_against_the_discovery_document(case: str, language: str) -> None:
+    """PUSH-1: by kind and tier; every value of `data` is a string."""
     group, items = CASES[case]
     for recipient in (group.recipient_id, MENTOR, COORDINATOR):
         for again in (False, True):
@@ -119,7 +131,7 @@ def test_every_kind_is_valid_against_the_discovery_document(case: str, language:
 
 
 def test_the_probe_is_valid() -> None:
-    assert violations(dict(PROBE)) == []
+    assert violations(json.loads(PROBE)) == []
 
 
 def test_t4_1_a_paused_mentor_is_pushed_with_reason_and_link() -> None:
@@ -172,12 +184,71 @@ def test_a_mentors_reminder_carries_tier_and_enrolment() -> None:
     assert message["fcmOptions"] == {"analyticsLabel": "cert_expiry_30"}
 
 
+LIFETIMES: dict[str, tuple[Kind, str | None, int]] = {
+    "60": (Kind.CERT_EXPIRY_REMINDER, "60", 72),
+    "30": (Kind.CERT_EXPIRY_REMINDER, "30", 72),
+    "14": (Kind.CERT_EXPIRY_REMINDER, "14", 72),
+    "7": (Kind.CERT_EXPIRY_REMINDER, "7", 24),
+    "lapsed": (Kind.CERT_LAPSED, "lapsed", 24),
+    "paused": (Kind.MENTOR_PAUSED, None, 24),
+    "reactivated": (Kind.MENTOR_REACTIVATED, None, 24),
+    "prompt": (Kind.SCENARIO_PROMPT, None, 24),
+    "sync": (Kind.SYNC_ALERT, None, 24),
+}
+
+
+@pytest.mark.parametrize("case", LIFETIMES)
+def test_what_was_not_delivered_in_time_is_dropped(case: str) -> None:
+    """PUSH-7: per kind and tier, and the same on every platform."""
+    kind, tier, hours = LIFETIMES[case]
+    message = _body(_group(kind), [_item(kind, tier)])["message"]
+
+    assert message["android"]["ttl"] == f"{hours * 3600}s"
+    assert message["webpush"]["headers"]["TTL"] == str(hours * 3600)
+    expiration = int(message["apns"]["headers"]["apns-expiration"])
+    assert expiration == int(NOON.timestamp()) + hours * 3600
+
+
+def test_a_digest_lives_a_day() -> None:
+    """PUSH-7."""
+    assert _body(*CASES["digest"])["message"]["android"]["ttl"] == "86400s"
+
+
+def test_an_organisations_enrolment_page_goes_to_the_mentor_alone() -> None:
+    """LNK-5: beside the app's own link, and as what a browser opens."""
+    template = "https://kurs.example.org/{certificate_type}?nid={nid}"
+    item = _item(Kind.CERT_EXPIRY_REMINDER, "30", certificate_type="peer_mentor")
+    page = f"https://kurs.example.org/peer_mentor?nid={NOTIFICATION}"
+
+    def told(recipient: UUID, *hosts: str) -> dict[str, Any]:
+        group = replace(
+            _group(Kind.CERT_EXPIRY_REMINDER, recipient=recipient), enrolment_template=template
+        )
+        (one,) = pushes(group, [item], [device("ok-1")], enrolment_hosts=hosts)
+        body = decoded(one)
+        assert violations(body) == []
+        message: dict[str, Any] = body["message"]
+        return message
+
+    mentor = told(MENTOR, "kurs.example.org")
+    assert mentor["data"]["enrolment_url"] == page
+    assert mentor["webpush"]["fcmOptions"] == {"link": page}
+    assert mentor["data"]["deep_link"] == ENROL
+    fallen_back = told(MENTOR)
+    assert fallen_back["data"]["enrolment_url"] == links.courses(NOTIFICATION)
+    assert "fcmOptions" not in fallen_back["webpush"]
+    assert "enrolment_url" not in told(COORDINATOR, "kurs.example.org")["data"]
+
+
 def test_a_digest_counts_per_tier_and_lists_nobody() -> None:
     """PUSH-5: three mentors, one push, and not one of their ids in it."""
     body = _body(*CASES["digest"])
     message = body["message"]
 
-    assert message["notification"]["body"] == "3 likepersoner trenger oppfølging (1 haster)."
+    assert message["notification"]["body"] == (
+        "3 likepersoner trenger oppfølging (1 haster): "
+        "1 innen 7 dager, 1 innen 14 dager, 1 innen 30 dager."
+    )
     assert message["data"] == {
         "schema": "1",
         "kind": "coordinator_digest",
@@ -189,7 +260,7 @@ def test_a_digest_counts_per_tier_and_lists_nobody() -> None:
         "run_id": str(RUN),
         "deep_link": f"peermentor://app/v1/coordinator/certificates?ctx=cert_expiry&run={RUN}",
     }
-    assert str(MENTOR) not in str(body)
+    assert not [item for item in CASES["digest"][1] if str(item.mentor_id) in str(body)]
 
 
 def test_a_scenario_prompt_says_nothing_of_the_contact() -> None:
@@ -204,7 +275,7 @@ def test_a_scenario_prompt_says_nothing_of_the_contact() -> None:
 def test_a_tag_is_the_same_for_the_same_key_and_fits_every_platform() -> None:
     """PUSH-6: a repeat replaces what is shown."""
     tag = dedup_tag("reminder:1")
-    message = encode(push(tag=tag), now=NOON)["message"]
+    message = decoded(push(tag=tag))["message"]
 
     assert tag == dedup_tag("reminder:1") != dedup_tag("reminder:2")
     assert re.fullmatch(r"[A-Za-z0-9_-]{32}", tag)
@@ -216,8 +287,8 @@ def test_a_tag_is_the_same_for_the_same_key_and_fits_every_platform() -> None:
 
 def test_the_address_kind_chooses_the_field() -> None:
     """PUSH-9."""
-    token = encode(push(device=device("a")), now=NOON)["message"]
-    fid = encode(push(device=device("a", kind=AddressKind.FID)), now=NOON)["message"]
+    token = decoded(push(device=device("a")))["message"]
+    fid = decoded(push(device=device("a", kind=AddressKind.FID)))["message"]
 
     assert (token["token"], fid["fid"]) == ("a", "a")
     assert "fid" not in token
@@ -233,7 +304,7 @@ def test_nothing_above_our_size_limit_is_built(length: int) -> None:
             encode(large, now=NOON)
         assert caught.value.payload_bytes > PAYLOAD_BYTES_MAX
     elif length < 1000:
-        assert violations(encode(large, now=NOON)) == []
+        assert violations(json.loads(encode(large, now=NOON))) == []
 
 
 def test_a_deliberate_repeat_says_so() -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from aiohttp import web
 
 from handlers.emulators.server import LOOPBACK, LoopbackServer
-from handlers.http import http_client
+from handlers.http import PostClient, http_client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from handlers.http import Poster
+
+    Opened = Callable[..., AbstractAsyncContextManager[Poster]]
 
 PATIENCE = timedelta(seconds=0.2)
 
@@ -74,6 +80,20 @@ class Misbehaving:
         return web.Response()
 
 
+@asynccontextmanager
+async def post_client(**terms: Any) -> AsyncIterator[PostClient]:
+    client = PostClient(**terms)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(params=[http_client, post_client])
+def opened(request: pytest.FixtureRequest) -> Opened:
+    """Both ways to post promise the same errors."""
+    given: Opened = request.param
+    return given
+
+
 @pytest.fixture
 async def base_url() -> AsyncIterator[str]:
     behaviour = Misbehaving()
@@ -84,40 +104,44 @@ async def base_url() -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("path", ["closed", "aborted", "half", "noise"])
 async def test_a_connection_lost_after_the_request_left_is_a_read_error(
-    base_url: str, path: str
+    opened: Opened, base_url: str, path: str
 ) -> None:
     """The transport below reports it as a failed connect: a push would be sent twice."""
-    async with http_client(timeout=PATIENCE, connections_max=2) as client:
+    async with opened(timeout=PATIENCE, connections_max=2) as client:
         with pytest.raises(httpx.ReadError):
-            await client.post(f"{base_url}/{path}", content=b"{}")
+            await client.post(f"{base_url}/{path}", content=b"{}", headers={})
 
 
-async def test_the_same_holds_on_a_connection_used_before(base_url: str) -> None:
-    async with http_client(timeout=PATIENCE, connections_max=1) as client:
-        await client.post(f"{base_url}/well", content=b"{}")
+async def test_the_same_holds_on_a_connection_used_before(opened: Opened, base_url: str) -> None:
+    async with opened(timeout=PATIENCE, connections_max=1) as client:
+        await client.post(f"{base_url}/well", content=b"{}", headers={})
         with pytest.raises(httpx.ReadError):
-            await client.post(f"{base_url}/closed", content=b"{}")
+            await client.post(f"{base_url}/closed", content=b"{}", headers={})
 
 
-async def test_an_answer_that_does_not_come_is_a_read_timeout(base_url: str) -> None:
-    async with http_client(timeout=PATIENCE, connections_max=2) as client:
+async def test_an_answer_that_does_not_come_is_a_read_timeout(
+    opened: Opened, base_url: str
+) -> None:
+    async with opened(timeout=PATIENCE, connections_max=2) as client:
         with pytest.raises(httpx.ReadTimeout):
-            await client.post(f"{base_url}/never", content=b"{}")
+            await client.post(f"{base_url}/never", content=b"{}", headers={})
 
 
-async def test_a_closed_port_is_a_connect_error() -> None:
+async def test_a_closed_port_is_a_connect_error(opened: Opened) -> None:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port = probe.getsockname()[1]
-    async with http_client(timeout=PATIENCE, connections_max=2) as client:
+    async with opened(timeout=PATIENCE, connections_max=2) as client:
         with pytest.raises(httpx.ConnectError):
-            await client.post(f"http://{LOOPBACK}:{port}/", content=b"{}")
+            await client.post(f"http://{LOOPBACK}:{port}/", content=b"{}", headers={})
 
 
-async def test_a_server_that_speaks_no_tls_is_a_connect_error(base_url: str) -> None:
-    async with http_client(timeout=PATIENCE, connections_max=2) as client:
+async def test_a_server_that_speaks_no_tls_is_a_connect_error(
+    opened: Opened, base_url: str
+) -> None:
+    async with opened(timeout=PATIENCE, connections_max=2) as client:
         with pytest.raises(httpx.ConnectError):
-            await client.post(base_url.replace("http:", "https:"), content=b"{}")
+            await client.post(base_url.replace("http:", "https:"), content=b"{}", headers={})
 
 
 async def test_waiting_for_a_free_connection_is_no_send() -> None:
@@ -139,13 +163,42 @@ async def test_waiting_for_a_free_connection_is_no_send() -> None:
     assert behaviour.arrived == 1
 
 
-async def test_no_error_quotes_the_request(base_url: str) -> None:
+async def test_no_error_quotes_the_request(opened: Opened, base_url: str) -> None:
     """The errors below carry the headers in their repr; ours may be logged (P12)."""
     headers = {"Authorization": "Bearer secret-token"}
-    async with http_client(timeout=PATIENCE, connections_max=2) as client:
+    async with opened(timeout=PATIENCE, connections_max=2) as client:
         with pytest.raises(httpx.ReadError) as caught:
             await client.post(f"{base_url}/noise", content=b"{}", headers=headers)
 
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
-    assert "secret-token" not in repr(caught.value) + repr(caught.value.request.headers)
+    assert "secret-token" not in repr(caught.value) + str(caught.value)
+
+
+async def test_a_post_that_found_no_connection_in_time_was_not_sent() -> None:
+    """The wait is bounded by half the timeout, so it is not taken for a lost answer."""
+    behaviour = Misbehaving()
+    async with (
+        LoopbackServer(behaviour.app()) as server,
+        post_client(timeout=timedelta(seconds=0.4), connections_max=1) as client,
+    ):
+        url = f"{server.base_url}/never"
+        first = asyncio.create_task(client.post(url, content=b"{}", headers={}))
+        await behaviour.reached.wait()
+        with pytest.raises(httpx.ConnectTimeout):
+            await client.post(url, content=b"{}", headers={})
+        with pytest.raises(httpx.ReadTimeout):
+            await first
+        behaviour.released.set()
+
+    assert behaviour.arrived == 1
+
+
+async def test_a_closed_post_client_opens_anew(base_url: str) -> None:
+    """Each drain of a night gives its connections back and the next one opens others."""
+    async with post_client(timeout=PATIENCE, connections_max=1) as client:
+        for _ in range(2):
+            answer = await client.post(f"{base_url}/well", content=b"{}", headers={})
+            assert (answer.status_code, answer.content) == (200, b"{}")
+            assert answer.headers.get("CONTENT-type", "").startswith("application/json")
+            await client.aclose()

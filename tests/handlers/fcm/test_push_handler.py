@@ -65,7 +65,7 @@ def handler(wire: Wire) -> PushHandler:
 
 def _attempt(*addresses: str, number: int = 1) -> tuple[PushRequested, Attempt]:
     message, attempt = request(uuid4(), number=number)
-    return message, replace(attempt, prepared=Prepared(tuple(map(push, addresses))))
+    return message, attempt._replace(prepared=Prepared(tuple(map(push, addresses))))
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,9 @@ async def test_every_device_is_sent_to(handler: PushHandler, wire: Wire) -> None
     assert isinstance(outcome, Done)
     assert outcome.receipt["devices"] == 4
     assert outcome.receipt["accepted"] == 2
+    ids = outcome.receipt["message_ids"]
+    assert isinstance(ids, list)
+    assert len(ids) == 2
     assert wire.fcm.sends == 4
 
 
@@ -163,7 +166,7 @@ async def test_no_send_begins_that_the_call_has_no_time_for(
 async def test_t4_3_two_failures_then_success_are_exactly_three_calls(
     handler: PushHandler, wire: Wire
 ) -> None:
-    """T4.3, RTY-1."""
+    """T4.3, RTY-1, RTY-5: three calls, and waits that are due dates, not sleeps."""
     policy = retry_policy()
     waits: list[timedelta] = []
     outcome: object = None
@@ -186,7 +189,7 @@ async def test_t4_3_two_failures_then_success_are_exactly_three_calls(
 
 @pytest.mark.parametrize(("floor", "expected"), [(0, [2, 4]), (10, [10, 20]), (3, [3, 6])])
 def test_t4_4_the_backoff_sequence_is_exact(floor: float, expected: list[int]) -> None:
-    """T4.4, RTY-2: 2 s and 4 s as first asked for; 10 s and 20 s as Google wants it."""
+    """T4.4, RTY-2, RTY-4: 2 s and 4 s as first asked for; 10 s and 20 s as Google wants it."""
     policy = retry_policy(floor)
     error = TransientFailure("fcm_unavailable")
     decided = [
@@ -281,7 +284,7 @@ def _outcome(status: str, error: str | None = None, attempts: int = 0) -> Recipi
 
 
 def test_t4_5_one_recipient_without_device_is_no_failure() -> None:
-    """T4.5: the worked example; Bo has no device, Anna and Cid were reached."""
+    """T4.5, RES-3: the worked example; Bo has no device, Anna and Cid were reached."""
     result = dispatch_result(
         "mentor_paused",
         MENTOR,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -108,7 +107,7 @@ async def test_t4_2_one_coordinator_without_device_leaves_the_others_served(
     prepared = await handler.prepare(conn, items)
     for n in (0, 2):
         message, attempt = items[n]
-        outcome = await handler.call(message, replace(attempt, prepared=prepared[n]))
+        outcome = await handler.call(message, attempt._replace(prepared=prepared[n]))
         assert isinstance(outcome, Done)
 
     assert prepared[1] == Suppressed("no_token")
@@ -170,6 +169,22 @@ async def test_a_pause_lifted_meanwhile_is_not_told(
     assert await _prepare_one(handler, conn, group) == Suppressed("cancelled")
 
 
+async def test_a_push_that_cannot_be_built_spoils_no_other(
+    tables: Tables, conn: Any, handler: PushHandler
+) -> None:
+    """GRP-4, DSP-3: a reminder without its tier is our mistake, and that recipient's alone."""
+    anna, bo = uuid4(), uuid4()
+    broken, whole = tables.push_of(anna)[0], tables.push_of(bo)[0]
+    tables.device(anna, "ok-anna")
+    tables.device(bo, "ok-bo")
+    tables.do("update notification_items set tier = null where group_id = %s", broken)
+
+    prepared = await handler.prepare(conn, [request(broken), request(whole, delivery=2)])
+
+    assert prepared[1] == Dead("push_unbuildable")
+    assert isinstance(prepared[2], Prepared)
+
+
 async def test_a_delivered_group_is_never_pushed_again(
     tables: Tables, conn: Any, handler: PushHandler
 ) -> None:
@@ -196,7 +211,7 @@ async def test_a_repeat_of_the_unknown_says_that_it_may_be_one(
     if doubt == "table":
         await handler.record(conn, [settled(group, Unknown("fcm_timed_out"))])
     message, attempt = request(group)
-    again = replace(attempt, resend=doubt == "engine")
+    again = attempt._replace(resend=doubt == "engine")
 
     prepared = (await handler.prepare(conn, [(message, again)]))[1]
 
@@ -271,7 +286,7 @@ async def test_items_that_fell_away_are_cancelled_and_the_rest_delivered(
 
     message, attempt = request(group)
     prepared = (await handler.prepare(conn, [(message, attempt)]))[1]
-    outcome = await handler.call(message, replace(attempt, prepared=prepared))
+    outcome = await handler.call(message, attempt._replace(prepared=prepared))
     await handler.record(conn, [settled(group, outcome, prepared=prepared)])
 
     assert isinstance(prepared, Prepared)
@@ -307,7 +322,7 @@ async def test_a_dead_address_is_forgotten_and_another_serves(
     message, attempt = request(group)
     prepared = (await handler.prepare(conn, [(message, attempt)]))[1]
 
-    outcome = await handler.call(message, replace(attempt, prepared=prepared))
+    outcome = await handler.call(message, attempt._replace(prepared=prepared))
     with capture_logs() as logs:
         await handler.record(conn, [settled(group, outcome, prepared=prepared)])
 
@@ -336,13 +351,44 @@ async def test_an_address_registered_again_meanwhile_stays(
     device = tables.device(who, "unreg-1")
     message, attempt = request(group)
     prepared = (await handler.prepare(conn, [(message, attempt)]))[1]
-    outcome = await handler.call(message, replace(attempt, prepared=prepared))
+    outcome = await handler.call(message, attempt._replace(prepared=prepared))
     tables.do(f"update device_tokens {change} where id = %s", device)
 
     await handler.record(conn, [settled(group, outcome, prepared=prepared)])
 
     assert outcome == Dead("address_unregistered")
     assert tables.row("select invalidated_at from device_tokens where id = %s", device) == (None,)
+
+
+async def test_what_only_a_person_can_mend_is_alerted(
+    tables: Tables, conn: Any, handler: PushHandler
+) -> None:
+    """ALR-4, CRD-2: once for each cause in a batch; a dead address is nobody's alarm."""
+    reasons = (
+        "payload_refused:message.data.0.value",
+        "payload_refused:message.data.0.value",
+        "push_unbuildable",
+        "platform_credentials",
+        "address_unregistered",
+    )
+    groups = [tables.push_of(uuid4())[0] for _ in reasons]
+
+    ended = [
+        settled(group, Dead(reason), prepared=CALLED)
+        for group, reason in zip(groups, reasons, strict=True)
+    ]
+    async with conn.transaction():
+        await handler.record(conn, ended)
+
+    rows = tables.conn.execute(
+        "select payload ->> 'type', payload ->> 'subject', payload ->> 'severity'"
+        " from outbox.message where topic = 'alert.open' order by id"
+    ).fetchall()
+    assert rows == [
+        ("payload_rejected", "fcm:payload_refused:message.data.0.value", "warning"),
+        ("payload_rejected", "fcm:push_unbuildable", "warning"),
+        ("credential_failure", "fcm:platform", "critical"),
+    ]
 
 
 async def test_a_final_failure_is_logged_without_an_address(
@@ -353,7 +399,7 @@ async def test_a_final_failure_is_logged_without_an_address(
     group, _ = tables.push_of(who)
 
     with capture_logs() as logs:
-        await handler.record(conn, [settled(group, Dead("payload_refused"), prepared=CALLED)])
+        await handler.record(conn, [settled(group, Dead("address_malformed"), prepared=CALLED)])
 
     assert logs == [
         {
@@ -361,7 +407,7 @@ async def test_a_final_failure_is_logged_without_an_address(
             "log_level": "error",
             "recipient_id": str(who),
             "kind": "cert_expiry_reminder",
-            "error_class": "payload_refused",
+            "error_class": "address_malformed",
             "attempts": 1,
         }
     ]
@@ -389,7 +435,8 @@ async def test_a_scenario_prompt_is_written_to_its_history(
     )  # fmt: skip
     found = []
     for outcome in (Retry(None, "fcm_internal"), Dead("payload_refused"), Done()):
-        await handler.record(conn, [settled(group, outcome, prepared=CALLED)])
+        async with conn.transaction():
+            await handler.record(conn, [settled(group, outcome, prepared=CALLED)])
         found.append(
             tables.row(
                 "select status, attempts, error_class from prompt_history where id = %s", prompt

@@ -32,7 +32,7 @@ async def test_ten_callers_cause_one_exchange(wire: Wire) -> None:
 
 
 async def test_ten_callers_share_one_failure(wire: Wire) -> None:
-    """An endpoint that hangs must cost the ten one timeout, not ten in a row."""
+    """CRD-5: an endpoint that hangs must cost the ten one timeout, not ten in a row."""
     wire.fcm.tokens.script.append(TokenAnswer(503))
 
     ends = await asyncio.gather(*(wire.tokens.get() for _ in range(10)), return_exceptions=True)
@@ -60,7 +60,7 @@ async def test_a_stepped_wall_clock_changes_no_lifetime(wire: Wire) -> None:
 
 
 async def test_a_failed_refresh_is_quiet_while_the_old_token_lasts(wire: Wire) -> None:
-    """Between 300 s and 60 s left it is used on, and asked for again after 30 s."""
+    """CRD-5: between 300 s and 60 s left it is used on, and asked for again after 30 s."""
     await wire.tokens.get()
     wire.time.advance(3599 - 250)
     wire.fcm.tokens.script.append(TokenAnswer(503))

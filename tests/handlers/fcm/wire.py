@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,11 @@ from uuid import UUID, uuid4
 
 from handlers.fcm import FcmClient, ServiceAccountGrant
 from handlers.fcm.encode import AddressKind, Device, Push, dedup_tag
+from handlers.http import PostClient, http_client
 from handlers.token_provider import TokenProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     import httpx
 
@@ -39,12 +41,22 @@ class Time:
         self.monotonic += seconds
 
 
+@asynccontextmanager
+async def clients(patience: timedelta) -> AsyncIterator[tuple[httpx.AsyncClient, PostClient]]:
+    """What fetches tokens and what posts pushes."""
+    posts = PostClient(timeout=patience, connections_max=20)
+    async with http_client(timeout=patience, connections_max=20) as http:
+        yield http, posts
+    await posts.aclose()
+
+
 @dataclass
 class Wire:
     """The emulator and what talks to it."""
 
     fcm: FcmEmulator
     http: httpx.AsyncClient
+    posts: PostClient
     account: dict[str, str]
     time: Time
     tokens: TokenProvider = field(init=False)
@@ -53,7 +65,7 @@ class Wire:
     def __post_init__(self) -> None:
         self.tokens = self.provider()
         self.client = FcmClient(
-            self.http,
+            self.posts,
             self.tokens,
             base_url=self.fcm.base_url,
             project_id=self.fcm.project_id,

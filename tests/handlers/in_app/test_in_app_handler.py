@@ -93,6 +93,7 @@ def reminder(mentor_id: UUID, tier: str = "30") -> dict[str, object]:
 
 
 async def test_a_mentors_own_reminder_is_one_row_and_one_push(inbox: Inbox) -> None:
+    """NTF-1: the row is there, `pending`, before any push is tried."""
     one = mentor(inbox.conn, inbox.organisation)
     group = inbox.group(one, reminder(one))
 
@@ -193,6 +194,19 @@ async def test_a_tap_opens_what_the_row_is_about(
     ((id_, found),) = inbox.rows("n.id, n.deep_link", group)
     assert found == link.format(mentor=one, prompt=prompt, nid=id_)
     assert links.published(found)
+
+
+@pytest.mark.parametrize("tier", ["60", "30", "7", "lapsed"])
+async def test_every_reminder_of_a_mentor_prompts_to_enrol(inbox: Inbox, tier: str) -> None:
+    """LNK-6: each carries the link of its certificate's course, whatever the tier."""
+    one = mentor(inbox.conn, inbox.organisation)
+    group = inbox.group(one, reminder(one, tier))
+
+    await inbox.ask(group)
+
+    ((id_, found),) = inbox.rows("n.id, n.deep_link", group)
+    assert found == links.enrolment(certificate_type="peer_support", tier=tier, notification_id=id_)
+    assert found.startswith("peermentor://app/v1/courses/enrol?certificate_type=peer_support&")
 
 
 async def test_a_link_that_cannot_be_built_falls_back(inbox: Inbox) -> None:

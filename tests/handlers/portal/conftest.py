@@ -1,4 +1,4 @@
-"""The emulated portal on loopback and a client that speaks to it."""
+"""The emulated portal on loopback, by both its ways, and a client that speaks to it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from uuid import UUID
 
 import pytest
 
+from handlers.emulators.dataverse import DataverseEmulator
 from handlers.emulators.portal import CLIENT_ID, CLIENT_SECRET, PortalEmulator
 from handlers.http import http_client
 from handlers.portal import (
     AuthMode,
+    DataverseClient,
     EntraGrant,
     PortalAuth,
     PortalClient,
@@ -21,6 +23,7 @@ from handlers.portal import (
     SigningSecret,
     WantedVisibility,
 )
+from handlers.ports import DATAVERSE, WEBHOOK
 from handlers.token_provider import TokenProvider
 from outbox.clock import VirtualClock
 
@@ -28,7 +31,9 @@ NOW = datetime(2026, 3, 2, 0, 5, 4, tzinfo=UTC)
 SECRETS = (SigningSecret(b"a" * 32), SigningSecret(b"b" * 32))
 MENTOR = UUID("9c4a3a51-4b7e-49be-8f24-5d6a77f3c0aa")
 
-ClientFactory: TypeAlias = Callable[..., PortalClient]
+Client: TypeAlias = PortalClient | DataverseClient
+Emulator: TypeAlias = PortalEmulator | DataverseEmulator
+ClientFactory: TypeAlias = Callable[..., Client]
 
 
 def state(version: int = 1, *, visible: bool = False, mentor_id: UUID = MENTOR) -> WantedVisibility:
@@ -53,14 +58,26 @@ def clock() -> VirtualClock:
     return VirtualClock(NOW)
 
 
+@pytest.fixture(params=[WEBHOOK, DATAVERSE])
+def channel(request: pytest.FixtureRequest) -> str:
+    """SYN-1: what holds for one way to the portal holds for the other, or the test names one."""
+    found: str = request.param
+    return found
+
+
 @pytest.fixture
-async def portal(clock: VirtualClock) -> AsyncIterator[PortalEmulator]:
-    async with PortalEmulator(clock=clock, secrets=SECRETS) as emulator:
+async def portal(clock: VirtualClock, channel: str) -> AsyncIterator[Emulator]:
+    made: Emulator = (
+        DataverseEmulator(clock=clock)
+        if channel == DATAVERSE
+        else PortalEmulator(clock=clock, secrets=SECRETS)
+    )
+    async with made as emulator:
         yield emulator
 
 
 @pytest.fixture
-async def make_client(portal: PortalEmulator, clock: VirtualClock) -> AsyncIterator[ClientFactory]:
+async def make_client(portal: Emulator, clock: VirtualClock) -> AsyncIterator[ClientFactory]:
     """Build clients of the emulated portal; every knob has the value that works."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
@@ -74,7 +91,7 @@ async def make_client(portal: PortalEmulator, clock: VirtualClock) -> AsyncItera
             client_secret: str = CLIENT_SECRET,
             timeout: timedelta = timedelta(seconds=5),
             base_url: str | None = None,
-        ) -> PortalClient:
+        ) -> Client:
             grant = EntraGrant(CLIENT_ID, lambda: client_secret, "https://portal.invalid/.default")
             tokens = TokenProvider(
                 http,
@@ -83,14 +100,15 @@ async def make_client(portal: PortalEmulator, clock: VirtualClock) -> AsyncItera
                 monotonic=lambda: clock.now().timestamp(),
                 wall=clock.now,
             )
+            url = base_url or portal.base_url
+            if isinstance(portal, DataverseEmulator):
+                return DataverseClient(http, url, tokens, clock=clock, timeout=timeout)
             auth = PortalAuth(mode, tokens if mode.has_token else None, lambda: secrets)
-            return PortalClient(
-                http, base_url or portal.base_url, auth, clock=clock, timeout=timeout
-            )
+            return PortalClient(http, url, auth, clock=clock, timeout=timeout)
 
         yield make
 
 
 @pytest.fixture
-def client(make_client: ClientFactory) -> PortalClient:
+def client(make_client: ClientFactory) -> Client:
     return make_client()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -30,9 +31,13 @@ from handlers.portal.answers import (
     Unchanged,
     Unclear,
     UnknownMentor,
+    body_of,
     read_answer,
+    refusal,
     set_answer,
+    skew_of,
 )
+from handlers.portal.wire import SetAnswer
 
 NOW = datetime(2026, 3, 2, 0, 5, 4, tzinfo=UTC)
 MENTOR = UUID("9c4a3a51-4b7e-49be-8f24-5d6a77f3c0aa")
@@ -59,11 +64,12 @@ def error(code: str, **more: object) -> bytes:
 
 
 def answer(status: int, body: bytes | None = b"", sent: Sent = SENT, **more: str) -> Answer:
-    reply = HttpReply(status, body, **{"content_type": JSON, **more})
+    reply = HttpReply(status, body, **{"content_type": JSON, **more})  # type: ignore[arg-type]
     return set_answer(reply, sent, now=NOW)
 
 
 def test_200_applied_and_duplicate_are_stored() -> None:
+    """SYN-10."""
     assert isinstance(answer(200, stored()), Applied)
     assert isinstance(answer(200, stored(outcome="duplicate")), Duplicate)
 
@@ -234,3 +240,67 @@ def test_reading_one_mentor() -> None:
     assert read_answer(HttpReply(404, error("unknown_mentor"), JSON), MENTOR, now=NOW) == Absent()
     assert read_answer(HttpReply(404, b"<html>"), MENTOR, now=NOW) == Unclear("http_404")
     assert read_answer(HttpReply(503), MENTOR, now=NOW) == Unclear("http_503")
+
+
+def test_what_is_stored_comes_along_whole() -> None:
+    """What the portal publishes stands in the answer's body, whichever way it was stored."""
+    for outcome, version in (("applied", 7), ("duplicate", 7), ("stale", 7), ("stale", 8)):
+        body = stored(outcome=outcome, version=version)
+        found: Any = set_answer(HttpReply(200, body, JSON), SENT, now=NOW)
+
+        assert found.body == SetAnswer.model_validate_json(body)
+
+
+def test_a_current_state_alone_is_no_conflict() -> None:
+    """Only a 409 that says so is one."""
+    current = {"version": 7, "visible": True}
+    refused = HttpReply(422, error("body_invalid", current=current), JSON)
+    other = HttpReply(409, error("something_else", current=current), JSON)
+
+    assert set_answer(refused, SENT, now=NOW) == OurFault("body_invalid")
+    assert set_answer(other, SENT, now=NOW) == Unclear("http_409")
+
+
+def test_a_body_of_any_kind_is_read_or_refused() -> None:
+    """As the listing and the health check read theirs."""
+    good = HttpReply(200, stored(), JSON)
+    date = HttpReply(429, b"", JSON, "Mon, 02 Mar 2026 00:06:04 GMT")
+
+    assert body_of(SetAnswer, good, now=NOW) == SetAnswer.model_validate_json(stored())
+    assert body_of(SetAnswer, HttpReply(200, b"[]", JSON), now=NOW) == Unclear("body_not_ours")
+    assert body_of(SetAnswer, HttpReply(503), now=NOW) == Unclear("http_503")
+    assert body_of(SetAnswer, date, now=NOW) == Throttled(timedelta(seconds=60))
+    assert read_answer(date, MENTOR, now=NOW) == Throttled(timedelta(seconds=60))
+
+
+@pytest.mark.parametrize(("status", "reason"), [(300, "redirect"), (399, "redirect")])
+def test_the_edges_of_a_redirect(status: int, reason: str) -> None:
+    assert refusal(HttpReply(status), now=NOW) == Unclear(reason)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "skew"),
+    [(None, None), (0, None), (120, None), (-120, None), (121, 121), (-121, -121)],
+)
+def test_a_refusal_says_how_far_the_clocks_are_apart(seconds: int | None, skew: int | None) -> None:
+    """CRD-1: beyond two minutes the clocks may be why a signature or a token is refused."""
+    date = None if seconds is None else NOW + timedelta(seconds=seconds)
+    reply = HttpReply(401, date=date)
+
+    assert refusal(reply, now=NOW) == Credentials("http_401", skew)
+    assert skew_of(reply, now=NOW) == skew
+
+
+@pytest.mark.parametrize(
+    ("skew", "words"),
+    [
+        (None, "signature_invalid"),
+        (
+            121,
+            "signature_invalid; the receiver's clock is 121 s ahead of ours, set the clock first",
+        ),
+        (-300, "signature_invalid; the receiver's clock is 300 s behind ours, set the clock first"),
+    ],
+)
+def test_the_alert_is_told_of_the_clock_first(skew: int | None, words: str) -> None:
+    assert Credentials("signature_invalid", skew).hint == words
