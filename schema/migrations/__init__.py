@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _HERE: Final = Path(__file__).parent
 VERSION_TABLE: Final = "outbox_application_version"
 VERSION_SCHEMA: Final = "app"
+version_table, version_table_schema = VERSION_TABLE, VERSION_SCHEMA  # as a history is asked
 _OURS: Final = "Functions of the application and the record of its migrations."
 
 
@@ -57,7 +58,8 @@ def upgrade(dsn: str, revision: str = "head") -> None:
 def downgrade(dsn: str, revision: str) -> None:
     """Take the database at `dsn` down to `revision`; `base` leaves nothing of the application's.
 
-    Tables that existed before the first upgrade keep their rows and lose only what was added.
+    Tables that existed before the first upgrade keep their rows and lose only what was added
+    (MIG-4).
     """
     with _locked(dsn) as connection:
         command.downgrade(_config(connection), revision)

@@ -179,4 +179,5 @@ prompt_history = Table(
     Column("run_id", UUID),
     Column("claimed_at", INSTANT, nullable=False, server_default=NOW),
     Column("settled_at", INSTANT),
+    Column("runs", Integer, nullable=False, server_default=text("1")),
 )

@@ -30,6 +30,14 @@ job_locks = Table(
     Column("lease_until", INSTANT, nullable=False),
 )
 
+job_requests = Table(
+    "job_requests",
+    metadata,
+    Column("job_name", Text, primary_key=True),
+    Column("requested_at", INSTANT, nullable=False),
+    Column("requested_by", UUID),
+)
+
 dashboard_alerts = Table(
     "dashboard_alerts",
     metadata,
@@ -47,6 +55,7 @@ dashboard_alerts = Table(
     Column("resolved_at", INSTANT),
     Column("resolved_by", UUID),
     Column("resolution_note", Text),
+    Column("hint", Text),
 )
 
 data_quality_findings = Table(

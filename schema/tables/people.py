@@ -107,6 +107,7 @@ activities = Table(
     Column("kind", Text, nullable=False),
     Column("occurred_at", INSTANT, nullable=False),
     Column("flags", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("contact_ref", UUID),
 )
 
 portal_sync_state = Table(

@@ -114,8 +114,18 @@ class World:
             f"mentor:{mentor}",
         )
         for payload, sequence in found:
-            assert payload == {"mentor_id": str(mentor), "version": sequence}
-        return [sequence for _, sequence in found]
+            assert payload.keys() == {"mentor_id", "version", "reason"}
+            assert (payload["mentor_id"], sequence) == (str(mentor), None)
+        return [payload["version"] for payload, _ in found]
+
+    def reasons(self, mentor: UUID) -> list[str]:
+        """Why, of each version published for a mentor."""
+        found = self.rows(
+            "select payload ->> 'reason' from outbox.message"
+            " where topic = 'visibility.changed' and key = %s order by id",
+            f"mentor:{mentor}",
+        )
+        return [reason for (reason,) in found]
 
     @contextmanager
     def acting_as(self, user: UUID | None, role: str = "authenticated") -> Iterator[World]:

@@ -182,7 +182,10 @@ def test_an_app_that_was_here_first_goes_on_working(empty_database: str) -> None
 
 
 def test_the_way_down_removes_what_was_added_and_nothing_else(empty_database: str) -> None:
-    """MIG-4: their columns, policy, grants, index and rows are as before, after use as well."""
+    """MIG-3, MIG-4, T4.9, on a populated copy: columns, policy, grants, rows are as before.
+
+    After use as well.
+    """
     shim.apply(empty_database)
     run(empty_database, EXISTING_APP)
     before = catalogue(empty_database)

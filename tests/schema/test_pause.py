@@ -223,6 +223,50 @@ def test_a_changed_date_hides_and_shows_at_once(world: World) -> None:
     assert world.messages(mentor) == [1, 2]
 
 
+def test_a_certificate_that_lapses_by_a_change_asks_for_the_sweep(world: World) -> None:
+    """PAU-7: once per organisation and statement; a renewal or a pause asks nobody."""
+    mentors = [world.mentor(NEXT_YEAR) for _ in range(3)]
+    asked = "select key from outbox.message where topic = 'sweep.requested'"
+    change = "update public.certifications set expiry_date = %s"
+    world.do(change, TODAY)
+    assert world.rows(asked) == []
+
+    world.do(change, YESTERDAY)
+    ((key,),) = world.rows(asked)
+    assert key == "organisation:" + str(
+        world.rows("select organisation_id from public.peer_mentors")[0][0]
+    )
+
+    for mentor in mentors:
+        world.do("select app.pause_lapsed_mentor(%s)", mentor)
+    world.do(change, date(2026, 2, 28))
+    world.do(change, NEXT_YEAR)
+    assert len(world.rows(asked)) == 1
+
+
+def test_each_change_says_why(world: World) -> None:
+    """PAU-10: version 2 of the message; what the person wrote is not in it."""
+    mentor, actor = world.mentor(NEXT_YEAR), uuid4()
+    for act in (
+        "select app.pause_mentor(%s, %s, 'Kari is ill')",
+        "select app.reactivate_mentor(%s, %s)",
+    ):
+        world.do(act, mentor, actor)
+    change = "update public.certifications set expiry_date = %s where mentor_id = %s"
+    world.do(change, YESTERDAY, mentor)
+    world.do("select app.pause_lapsed_mentor(%s)", mentor)
+    world.do(change, NEXT_YEAR, mentor)
+    world.do("select app.bump_visibility(%s)", mentor)
+    world.do("update public.peer_mentors set status = 'paused' where id = %s", mentor)
+
+    assert world.reasons(mentor) == [
+        "paused_manual", "reactivated", "certificate_lapsed", "certificate_lapsed",
+        "certificate_renewed", "force_sync", "paused_manual",
+    ]  # fmt: skip
+    versions = world.rows("select distinct version from outbox.message where topic like 'vis%%'")
+    assert versions == [(2,)]
+
+
 def test_a_change_that_moves_no_date_is_not_announced(world: World) -> None:
     mentor = world.mentor(NEXT_YEAR)
 
