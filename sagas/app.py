@@ -1,6 +1,7 @@
 """Puts the application together: handlers, sagas, schema and commands become one `outbox.App`.
 
-The one module of this package that knows the handlers' insides.
+The one module of this package that knows the handlers' insides: ports meet their adapters here, by
+constructor (ARC-4), and commands, jobs and tests get the same whole.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import schema.migrations
 import schema.shim
 from handlers.alerts import AlertHandler, announce_credentials
+from handlers.by_hand import ByHand
 from handlers.commands import PushRequested
 from handlers.fcm import (
     FcmClient,
@@ -23,24 +25,28 @@ from handlers.fcm import (
     parse_service_account,
     read_service_account,
 )
-from handlers.http import ReopeningTransport, client_over
+from handlers.http import PostClient, ReopeningTransport, client_over
 from handlers.in_app import InAppHandler
 from handlers.mentor_state import MentorStateHandler
-from handlers.portal import (
-    AuthMode,
-    EntraGrant,
-    PortalAuth,
-    PortalClient,
-    PortalHandler,
-    ReadBackHandler,
-)
-from handlers.settings import ApplicationSettings
+from handlers.portal import PortalHandler, ReadBackHandler
+from handlers.ports import visibility_ports
+from handlers.settings import ApplicationSettings, Newest
 from handlers.token_provider import TokenProvider
 from outbox.clock import SystemClock
-from outbox.errors import CredentialsRejected, SchemaError
+from outbox.errors import ConfigurationError, CredentialsRejected, SchemaError
 from outbox.settings import load_settings
+from sagas import dispatches as _dispatches  # noqa: F401 - it adds its command
 from sagas.commands import commands
+from sagas.commands_emergency import break_glass_command
+from sagas.commands_jobs import job_commands
+from sagas.commands_policy import policy
+from sagas.commands_prompts import prompt_commands
+from sagas.commands_reports import duplicates
+from sagas.commands_scope import scope
+from sagas.http.settings import ApiSettings
 from sagas.reconcile import Listing
+from sagas.status_notices import StatusNotices
+from sagas.sweeping import Sweeping
 from sagas.verdicts import PortalRow
 from sagas.visibility import VISIBILITY
 from sagas.wiring import Application
@@ -55,8 +61,14 @@ if TYPE_CHECKING:
     from sagas.run import Organisation
 
 GOOGLE_TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
-WEBHOOK: Final = "webhook"
 _TIMEOUT: Final = timedelta(seconds=15)
+
+commands.add_typer(policy, name="policy")
+commands.command("break-glass")(break_glass_command)
+commands.add_typer(job_commands, name="jobs")
+commands.add_typer(prompt_commands, name="prompts")
+commands.add_typer(duplicates, name="duplicates")
+commands.add_typer(scope, name="scope")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +109,22 @@ def newer_schema_told() -> Iterator[None]:
         raise SchemaError(str(error)) from error
 
 
-class NotConfigured:
-    """Stands for a portal whose address nobody gave: every call says so and spends no attempt."""
-
-    def __getattr__(self, _: str) -> Any:
-        """Any method of the port."""
-
-        async def refuse(*_args: object, **_terms: object) -> Any:
-            raise CredentialsRejected("portal_not_configured", "set HLF_PORTAL_BASE_URL")
-
-        return refuse
-
-
-def build_app(settings: ApplicationSettings, *, clock: Clock | None = None) -> Application:
+def build_app(
+    settings: ApplicationSettings,
+    *,
+    clock: Clock | None = None,
+    reread: Callable[[], ApplicationSettings] | None = None,
+) -> Application:
     """The application over `settings`; `clock` is the one clock of everything it does.
 
-    What is not configured is told when it is first needed, never at import.
+    What is not configured is told when it is first needed, never at import. `reread` reads the
+    settings again where the `.env` file changed, for secrets that are replaced without a restart.
     """
     clock = clock or SystemClock()
-    transports = [ReopeningTransport(connections_max=16), ReopeningTransport(connections_max=8)]
-    fcm_http, portal_http = (client_over(transport, timeout=_TIMEOUT) for transport in transports)
+    newest = Newest(settings, reread)
+    transports = [ReopeningTransport(connections_max=2), ReopeningTransport(connections_max=8)]
+    token_http, portal_http = (client_over(transport, timeout=_TIMEOUT) for transport in transports)
+    pushes = PostClient(timeout=_TIMEOUT, connections_max=settings.fcm_concurrency + 2)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -125,6 +133,7 @@ def build_app(settings: ApplicationSettings, *, clock: Clock | None = None) -> A
         finally:
             for transport in transports:
                 await transport.aclose()
+            await pushes.aclose()
 
     app = Application(
         "peer-mentor certification",
@@ -132,11 +141,13 @@ def build_app(settings: ApplicationSettings, *, clock: Clock | None = None) -> A
         histories=(History(),),
         commands=commands,
         clock=clock,
-        settings=(ApplicationSettings,),
+        settings=(ApplicationSettings, ApiSettings),
     )
-    ports: Mapping[str, VisibilityPort] = {WEBHOOK: portal_port(settings, portal_http, clock)}
-    push = _push_handler(settings, fcm_http, clock).handler(
-        PushRequested, floor=settings.fcm_retry_floor_seconds
+    ports = visibility_ports(newest, portal_http, clock)
+    push = _push_handler(newest, pushes, token_http, clock).handler(
+        PushRequested,
+        floor=settings.fcm_retry_floor_seconds,
+        concurrency=settings.fcm_concurrency,
     )
     app.add(InAppHandler().handler())
     app.add(replace(push, destination_changed=announce_credentials))
@@ -144,8 +155,11 @@ def build_app(settings: ApplicationSettings, *, clock: Clock | None = None) -> A
     app.add(ReadBackHandler(ports).handler())
     app.add(AlertHandler().handler())
     app.add(MentorStateHandler().handler())
+    app.add(StatusNotices().handler())
+    app.add(Sweeping().handler())
     app.add_saga(VISIBILITY)
     app.read_portal = _reader(ports)
+    app.by_hand = ByHand(newest, clock)
     return app
 
 
@@ -153,7 +167,13 @@ def _reader(
     ports: Mapping[str, VisibilityPort],
 ) -> Callable[[Organisation], Awaitable[Listing]]:
     async def read(organisation: Organisation) -> Listing:
-        listing = await ports[organisation.visibility_channel].listing()
+        channel = organisation.visibility_channel
+        if channel not in ports:
+            raise ConfigurationError(
+                f"organisation {organisation.code} has the visibility channel {channel!r}, and no "
+                f"address is set for it ({', '.join(sorted(ports))} has one)"
+            )
+        listing = await ports[channel].listing()
         rows = tuple(
             PortalRow(
                 mentor_id=item.mentor_id,
@@ -170,36 +190,11 @@ def _reader(
     return read
 
 
-def portal_port(
-    settings: ApplicationSettings, http: httpx.AsyncClient, clock: Clock
-) -> VisibilityPort:
-    """The webhook adapter over `http`, or one that says what is not configured."""
-    if not settings.hlf_portal_base_url:
-        return NotConfigured()
-    grant = EntraGrant(
-        settings.hlf_portal_client_id,
-        settings.hlf_portal_client_secret.get_secret_value,
-        settings.hlf_portal_scope,
-    )
-    tokens = TokenProvider(
-        http,
-        settings.hlf_portal_token_url or "",
-        grant,
-        monotonic=time.monotonic,
-        wall=clock.now,
-    )
-    auth = PortalAuth(
-        settings.portal_auth_mode,
-        None if settings.portal_auth_mode is AuthMode.HMAC else tokens,
-        settings.webhook_secrets,
-    )
-    return PortalClient(http, settings.hlf_portal_base_url, auth, clock=clock)
-
-
 def _push_handler(
-    settings: ApplicationSettings, http: httpx.AsyncClient, clock: Clock
+    newest: Newest, pushes: PostClient, token_http: httpx.AsyncClient, clock: Clock
 ) -> PushHandler:
     def load() -> Mapping[str, str]:
+        settings = newest()
         if settings.fcm_service_account_json is not None:
             return parse_service_account(settings.fcm_service_account_json.get_secret_value())
         if settings.fcm_service_account_file is None:
@@ -213,26 +208,32 @@ def _push_handler(
     except (CredentialsRejected, OSError, ValueError):
         account = {}  # said at the first exchange, which reads it again
     tokens = TokenProvider(
-        http,
+        token_http,
         account.get("token_uri", GOOGLE_TOKEN_URL),
         ServiceAccountGrant(load),
         monotonic=time.monotonic,
         wall=clock.now,
     )
     client = FcmClient(
-        http,
+        pushes,
         tokens,
-        base_url=settings.fcm_base_url,
+        base_url=newest().fcm_base_url,
         project_id=account.get("project_id", "not-configured"),
         now=clock.now,
     )
-    return PushHandler(client, PostgresPushStore(), clock.now)
+    hosts = newest().allowed_enrolment_hosts()
+    return PushHandler(client, PostgresPushStore(), clock.now, hosts)
 
 
 def __getattr__(name: str) -> Any:
     """`app`, made when it is asked for, so that wrong settings are told and not a traceback."""
     if name != "app":
         raise AttributeError(name)
-    made = build_app(load_settings(ApplicationSettings))
+
+    def read() -> ApplicationSettings:
+        found: ApplicationSettings = load_settings(ApplicationSettings)
+        return found
+
+    made = build_app(read(), reread=read)
     globals()["app"] = made
     return made

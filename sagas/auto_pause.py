@@ -1,5 +1,7 @@
 """The lapse sweep: whoever's required certificate has lapsed is paused, and coordinators are told.
 
+Rules: PAU-1, PAU-2, PAU-4, PAU-12.
+
 One transaction holds the pause, its history, the message for the portal, the merged reminder keys
 and the coordinators' groups; no call to the outside is in it. What the portal makes of it later
 never undoes the pause.
@@ -70,7 +72,7 @@ async def sweep(
         groups=len(opened.groups),
         merged=len(merged),
         missing_coordinator=len(missing),
-        failed=len(opened.failed),
+        failed=len(opened.unsent),
     )
     log.info(
         "sweep.completed",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -16,11 +16,12 @@ from rich.table import Table
 
 from outbox.cli import AsJson, out, print_json, settings
 from outbox.errors import ConfigurationError, OutboxError
-from sagas import coordinator, operator, queries, reconcile
-from sagas.nightly import nightly, sweep_all
+from outbox.settings import load_settings
+from sagas import coordinator, jobs, operator, queries, reconcile, reviews
+from sagas.http.settings import ApiSettings
+from sagas.nightly import nightly
 from sagas.results import ALREADY_RUNNING, COMPLETED
-from sagas.run import RunContext
-from sagas.wiring import Application, night_wiring, open_checked
+from sagas.wiring import Application, job_parts, night_wiring, open_checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +41,7 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
+    HTML = "html"
 
 
 class Refused(OutboxError):
@@ -63,6 +65,7 @@ def refusals_told() -> Iterator[None]:
         coordinator.UnknownMentor,
         coordinator.NoChannel,
         operator.UnknownDelivery,
+        reviews.UnknownReview,
     ) as error:
         raise Refused(str(error)) from error
 
@@ -93,7 +96,7 @@ def nightly_command(
     as_json: AsJson = False,
 ) -> None:
     """Check credentials, pause the lapsed, sync, remind, push, check. Safe to run again."""
-    instant = _instant(as_of)
+    instant = instant_of(as_of)
     app, dsn = application(context), settings().required_database_url()
     with progress_shown("nightly") as progress:
         report = asyncio.run(nightly(_checked_wiring(app, dsn, progress), as_of=instant))
@@ -110,15 +113,20 @@ def nightly_command(
 def sweep_command(context: typer.Context, as_json: AsJson = False) -> None:
     """Pause every mentor whose required certificate has lapsed; safe to run again."""
     app, dsn = application(context), settings().required_database_url()
-    with progress_shown("sweep") as progress:
-        wiring = _checked_wiring(app, dsn, progress)
-        run = RunContext(run_id=uuid4(), now=app.clock.now())
-        swept, failures = asyncio.run(sweep_all(wiring, run))
+
+    async def act() -> jobs.JobRun:
+        async with open_checked(dsn):
+            pass
+        with progress_shown("sweep") as progress:
+            return await jobs.run("sweep", job_parts(app, dsn, progress))
+
+    swept = asyncio.run(act())
     if as_json:
-        print_json({**swept.as_json(), "failures": dict(failures)})
+        print_json({"outcome": swept.outcome, **swept.summary, "failures": dict(swept.failures)})
     else:
-        out().print(", ".join(f"{name} {count}" for name, count in swept.as_json().items()))
-    if failures:
+        facts = ", ".join(f"{name} {count}" for name, count in swept.summary.items())
+        out().print(facts or swept.outcome)
+    if swept.failures:
         raise typer.Exit(1)
 
 
@@ -128,13 +136,19 @@ def retry_command(  # noqa: PLR0913, PLR0917 - the options of one command
     actor: Actor,
     delivery: Annotated[int | None, typer.Option("--delivery", help="One delivery.")] = None,
     mentor: Annotated[UUID | None, typer.Option("--mentor", help="A mentor's sync.")] = None,
+    failure_group: Annotated[
+        str | None, typer.Option("--failure-group", help="Dead letters that failed alike.")
+    ] = None,
     all_dead: Annotated[bool, typer.Option("--all-dead", help="Every dead letter.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Try again now what waits or was given up; rights are checked and the act is audited."""
-    if [delivery is not None, mentor is not None, all_dead].count(True) != 1:
-        raise ConfigurationError("give one of --delivery ID, --mentor ID or --all-dead")
+    given = [delivery is not None, mentor is not None, failure_group is not None, all_dead]
+    if given.count(True) != 1:
+        raise ConfigurationError(
+            "give one of --delivery ID, --mentor ID, --failure-group ID or --all-dead"
+        )
     app = application(context)
 
     async def act() -> dict[str, Any]:
@@ -142,18 +156,21 @@ def retry_command(  # noqa: PLR0913, PLR0917 - the options of one command
             now = app.clock.now()
             if mentor is not None:
                 if dry_run:
-                    raise ConfigurationError("--dry-run goes with --delivery and --all-dead")
-                done = await coordinator.retry_sync(conn, mentor_id=mentor, actor_id=actor, now=now)
+                    raise ConfigurationError("--dry-run does not go with --mentor")
+                done = await coordinator.retry_sync(
+                    conn, app=app, mentor_id=mentor, actor_id=actor, now=now
+                )
                 return {"made_due": done.made_due, "redriven": done.redriven, "dry_run": False,
                         "repeated": done.repeated}  # fmt: skip
             if delivery is not None:
                 found = await operator.retry_delivery(
-                    conn, delivery_id=delivery, actor_id=actor, now=now, dry_run=dry_run
+                    conn, app=app, delivery_id=delivery, actor_id=actor, now=now, dry_run=dry_run
                 )
             else:
-                found = await operator.retry_all_dead(
-                    conn, actor_id=actor, now=now, dry_run=dry_run
-                )
+                found = await operator.retry_dead(
+                    conn, app=app, actor_id=actor, now=now, dry_run=dry_run,
+                    failure_group=failure_group,
+                )  # fmt: skip
             return {"made_due": found.made_due, "redriven": found.redriven, "dry_run": dry_run}
 
     with refusals_told():
@@ -191,13 +208,14 @@ def force_sync_command(
 
 
 @commands.command("reconcile")
-def reconcile_command(
+def reconcile_command(  # noqa: PLR0913, PLR0917 - the options of one command
     context: typer.Context,
     organisation: Annotated[
         str | None, typer.Option("--organisation", help="Code; else all with a portal.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare, repair nothing.")] = False,
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    language: Annotated[str, typer.Option("--language", help="Of the page: nb or en.")] = "nb",
     as_json: AsJson = False,
 ) -> None:
     """Compare the portal with ours; exit 0 no drift, 3 drift found, 4 listing incomplete."""
@@ -212,6 +230,10 @@ def reconcile_command(
             for report in reports:
                 for row in reconcile.csv_rows(report):
                     typer.echo(row)
+        case Format.HTML:
+            from sagas.commands_reports import print_page  # noqa: PLC0415 - it stands on this one
+
+            print_page(reports, language)
         case Format.TABLE:
             for report in reports:
                 print_report(report)
@@ -259,8 +281,8 @@ def print_report(report: ReconciliationReport) -> None:
             table.add_row(
                 str(item.mentor_id),
                 item.verdict,
-                _side(item.our_version, item.our_visible),
-                _side(item.portal_version, item.portal_visible),
+                side(item.our_version, item.our_visible),
+                side(item.portal_version, item.portal_visible),
                 _shown(item.published_visible),
                 item.action,
             )
@@ -289,6 +311,19 @@ def nightly_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"FAILED {stage}: {error}"
 
 
+@commands.command("serve")
+def serve_command(
+    context: typer.Context,
+    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8000,
+) -> None:
+    """Answer people and jobs over HTTP: docs/http.md; SIGTERM finishes what is under way."""
+    from sagas.http.server import serve  # noqa: PLC0415 - brings a web framework along
+
+    app, dsn = application(context), settings().required_database_url()
+    serve(app, load_settings(ApiSettings), dsn, host=host, port=port)
+
+
 @commands.command("demo")
 def demo_command(
     mentors: Annotated[int, typer.Option("--mentors", min=20, max=5000)] = 200,
@@ -304,11 +339,12 @@ def demo_command(
 def emulate_command(
     fcm_port: Annotated[int, typer.Option("--fcm-port", min=0, max=65535)] = 8901,
     portal_port: Annotated[int, typer.Option("--portal-port", min=0, max=65535)] = 8902,
+    dataverse_port: Annotated[int, typer.Option("--dataverse-port", min=0, max=65535)] = 8903,
 ) -> None:
-    """Serve FCM and the portal on loopback for a developer; print the settings to use them."""
+    """Serve FCM, the portal and Dataverse on loopback; print the settings to use them."""
     from sagas.emulate import serve_emulators  # noqa: PLC0415 - as above
 
-    asyncio.run(serve_emulators(fcm_port, portal_port))
+    asyncio.run(serve_emulators(fcm_port, portal_port, dataverse_port))
 
 
 def _checked_wiring(
@@ -322,7 +358,8 @@ def _checked_wiring(
     return night_wiring(app, dsn, progress)
 
 
-def _instant(text: str | None) -> datetime | None:
+def instant_of(text: str | None) -> datetime | None:
+    """The instant of `--as-of`; None for none. Raises `ConfigurationError`."""
     if text is None:
         return None
     try:
@@ -336,7 +373,8 @@ def _instant(text: str | None) -> datetime | None:
     return instant.astimezone(UTC)
 
 
-def _side(version: int | None, visible: bool | None) -> str:
+def side(version: int | None, visible: bool | None) -> str:
+    """One side of a comparison in a few words."""
     return "absent" if version is None else f"v{version} {_shown(visible)}"
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from outbox import redrive
+from outbox.redrive import Selection
 from sagas import audit, queries_access
 from sagas.audit import AuditEntry
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from outbox import App
     from sagas.queries_access import LockedMentor
 
 PORTAL: Final = "portal"
@@ -89,9 +91,10 @@ class Forced:
 _Effect: TypeAlias = "Callable[[LockedMentor], Awaitable[dict[str, Any]]]"
 
 
-async def retry_sync(
+async def retry_sync(  # noqa: PLR0913 - one press of a button, all of it named
     conn: AsyncConnection[Any],
     *,
+    app: App,
     mentor_id: UUID,
     actor_id: UUID,
     now: datetime,
@@ -105,13 +108,13 @@ async def retry_sync(
     async def effect(mentor: LockedMentor) -> dict[str, Any]:
         key = f"mentor:{mentor_id}"
         made_due = await redrive.make_due(conn, handler=PORTAL, key=key, now=now)
-        redriven = await redrive.redrive_dead(
-            conn, handler=PORTAL, key=key, actor=str(actor_id), now=now
+        redriven = await redrive.redrive(
+            conn, app, Selection(handler=PORTAL, key=key), actor=str(actor_id)
         )
         return {
             "version": mentor.visibility_version,
             "made_due": made_due,
-            "redriven": len(redriven),
+            "redriven": len(redriven.raised),
         }
 
     click = _Click("sync.retry", mentor_id, actor_id, now, request_id)

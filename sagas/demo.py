@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg import AsyncConnection
 
 import schema.migrations
+from handlers.emulators.dataverse import DataverseEmulator
 from handlers.emulators.fcm import FcmEmulator, service_account
 from handlers.emulators.google_token import generate_key
 from handlers.emulators.portal import CLIENT_ID, CLIENT_SECRET, PortalEmulator
 from handlers.portal import SigningSecret
+from handlers.ports import DATAVERSE, WEBHOOK
 from handlers.settings import ApplicationSettings
-from outbox import Relay, VirtualClock, inspection, migrations
+from outbox import Relay, VirtualClock, inspection, migrations, redrive
 from outbox.cli import out, print_json
 from outbox.embedded import database_url_or_embedded
 from outbox.logs import configure_logs
@@ -36,6 +38,7 @@ from sagas.app import build_app
 from sagas.commands import reconcile_all
 from sagas.nightly import nightly
 from sagas.seed import seed
+from sagas.sweeping import NAME as SWEEP
 from sagas.visibility import SYNC_PENDING
 from sagas.wiring import night_wiring
 
@@ -96,7 +99,7 @@ class Stage:
     dsn: str
     clock: VirtualClock
     fcm: FcmEmulator
-    portal: PortalEmulator
+    portal: PortalEmulator | DataverseEmulator
     relay: Relay
 
     async def night(self) -> NightlyReport:
@@ -169,20 +172,25 @@ async def _play(dsn: str, mentors: int, console: Console | None) -> Story:
 
 @asynccontextmanager
 async def staged(
-    dsn: str, clock: VirtualClock, *, key: RSAPrivateKey | None = None, random: Random | None = None
+    dsn: str,
+    clock: VirtualClock,
+    *,
+    key: RSAPrivateKey | None = None,
+    random: Random | None = None,
+    channel: str = WEBHOOK,
 ) -> AsyncIterator[Stage]:
-    """The application in front of emulators on loopback, with a relay, on a migrated database.
-
-    `key` is the service account's (made if not given); `random` is the relay's jitter.
-    """
+    """The application in front of emulators, with a relay; `random` is the relay's jitter."""
     key = key or generate_key()
     async with AsyncExitStack() as stack:
         fcm = await stack.enter_async_context(
             FcmEmulator(public_key=key.public_key(), wall=clock.now)
         )
-        portal = await stack.enter_async_context(
-            PortalEmulator(clock=clock, secrets=[SigningSecret.parse(SIGNING_SECRET)])
+        portal: PortalEmulator | DataverseEmulator = (
+            DataverseEmulator(clock=clock)
+            if channel == DATAVERSE
+            else PortalEmulator(clock=clock, secrets=[SigningSecret.parse(SIGNING_SECRET)])
         )
+        await stack.enter_async_context(portal)
         account, _ = service_account(fcm.token_url, key=key)
         settings = ApplicationSettings(**emulated_settings(fcm, portal, json.dumps(account)))
         app = build_app(settings, clock=clock)
@@ -190,21 +198,25 @@ async def staged(
         yield Stage(app, dsn, clock, fcm, portal, relay)
 
 
-def emulated_settings(fcm: FcmEmulator, portal: PortalEmulator, account: str) -> dict[str, Any]:
+def emulated_settings(
+    fcm: FcmEmulator, portal: PortalEmulator | DataverseEmulator, account: str
+) -> dict[str, Any]:
     """The settings that lead to these emulators."""
+    name = "hlf_dataverse" if isinstance(portal, DataverseEmulator) else "hlf_portal"
     return {
         "fcm_base_url": fcm.base_url,
         "fcm_service_account_json": account,
-        "hlf_portal_base_url": portal.base_url,
-        "hlf_portal_token_url": portal.token_url,
-        "hlf_portal_client_id": CLIENT_ID,
-        "hlf_portal_client_secret": CLIENT_SECRET,
-        "hlf_portal_scope": _SCOPE,
-        "hlf_portal_webhook_secrets": SIGNING_SECRET,
+        f"{name}_base_url": portal.base_url,
+        f"{name}_token_url": portal.token_url,
+        f"{name}_client_id": CLIENT_ID,
+        f"{name}_client_secret": CLIENT_SECRET,
+        f"{name}_scope": _SCOPE,
+        **({} if name == "hlf_dataverse" else {"hlf_portal_webhook_secrets": SIGNING_SECRET}),
     }
 
 
 async def _sow(stage: Stage, story: Story, mentors: int) -> None:
+    await _hold_sweeps(stage, held=True)  # or nobody would be left for the night to pause
     async with stage.opened() as conn:
         sown = await seed(conn, mentors=mentors, now=stage.clock.now(), random=Random(_SEED))  # noqa: S311 - a story, not a secret
     story.counts["sown"] = sown.as_json()
@@ -212,6 +224,14 @@ async def _sow(stage: Stage, story: Story, mentors: int) -> None:
         f"{sown.mentors} mentors of {sown.organisations} organisations in {sown.chapters} "
         f"chapters, {sown.certificates} certificates, {sown.devices} devices."
     )
+
+
+async def _hold_sweeps(stage: Stage, *, held: bool) -> None:
+    """Hold back the sweep that a change of certificates asks for, or let it go."""
+    async with stage.opened() as conn:
+        await redrive.set_paused(
+            conn, handler=SWEEP, paused=held, actor="demo", why="the night does it in this story"
+        )
 
 
 async def _fill_the_portal(stage: Stage, story: Story) -> None:
@@ -270,12 +290,15 @@ def _tell_night(report: NightlyReport, story: Story, name: str) -> None:
 
 
 async def _heal(stage: Stage, story: Story, mentor: UUID, actor: UUID) -> None:
+    await _hold_sweeps(stage, held=False)
     await stage.later(timedelta(seconds=10))
     stage.portal.heal()
     story.tell("The portal is back.")
     async with stage.opened() as conn:
         now = stage.clock.now()
-        retried = await coordinator.retry_sync(conn, mentor_id=mentor, actor_id=actor, now=now)
+        retried = await coordinator.retry_sync(
+            conn, app=stage.app, mentor_id=mentor, actor_id=actor, now=now
+        )
     await stage.relay.drain()
     async with stage.opened() as conn:
         left = await queries_demo.alert_of_mentor(conn, mentor, SYNC_PENDING)

@@ -56,10 +56,10 @@ class Eligible:
 
 
 def eligible(rows: Iterable[CertificateRow]) -> Eligible:
-    """Keep, per mentor and certificate type, the one certificate that counts.
+    """Keep, per mentor and certificate type, the one certificate that counts (ELG-1).
 
-    Revoked rows and inactive mentors fall out silently. A row without expiry, mentor or
-    organisation is `unusable`: it is counted as failed and never hides a usable one.
+    Revoked rows and inactive mentors fall out silently (ELG-2). A row without expiry, mentor or
+    organisation is `unusable`: it is counted as failed and never hides a usable one (ELG-4).
     """
     best: dict[tuple[UUID, str], tuple[_Rank, CertificateRow]] = {}
     unusable: list[CertificateRow] = []
@@ -79,7 +79,7 @@ def eligible(rows: Iterable[CertificateRow]) -> Eligible:
 def lapsed_in_reach(
     expiry: date, *, today: date, lookback_days: int, go_live_on: date | None
 ) -> bool:
-    """Whether a lapse is recent enough for a notice, so that a first deployment does not flood.
+    """Whether a lapse is recent enough for a notice: a first deployment must not flood (ELG-3).
 
     A certificate lapses on the day after `expiry`; that day must lie within `lookback_days` of
     today and not before the organisation's go-live. Auto-pause has no such limit.

@@ -1,4 +1,4 @@
-"""What is wrong with the data: findings for admins, open while true, closed once put right."""
+"""What is wrong with the data: findings for admins, open while true, closed once right (REC-8)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def note_missing(
     missing: Mapping[UUID, int],
     run: RunContext,
 ) -> None:
-    """Warn about, and keep as findings, mentors without coordinator and the step that stood in."""
+    """Warn about, and keep as findings, mentors without coordinator and who stood in (REC-4)."""
     for mentor_id, step in missing.items():
         log.warning(
             "missing_coordinator_assignment",

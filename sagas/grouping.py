@@ -1,14 +1,14 @@
 """Which items share one push: one group has one recipient and becomes one push.
 
-Items stay single in log and inbox whatever the mode; a group only decides how often the phone
-rings. A mentor's own reminder is a group of one. Dedup keys are derived, so building the same
+Items stay single in log and inbox whatever the mode (GRP-3); a group only decides how often the
+phone rings. A mentor's own reminder is a group of one. Dedup keys are derived, so building the same
 groups again names the same groups.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ class Kind(StrEnum):
     COORDINATOR_DIGEST = "coordinator_digest"
     MENTOR_PAUSED = "mentor_paused"
     MENTOR_REACTIVATED = "mentor_reactivated"
+    SYNC_ALERT = "sync_alert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,11 @@ def single_groups(items: Iterable[Item]) -> list[Group]:
 
 
 def coordinator_groups(items: Iterable[Item], *, mode: Grouping, run_id: UUID) -> list[Group]:
-    """Bundle one run's coordinator reminders by `mode`; a bundle of several is a digest."""
+    """Bundle one run's coordinator reminders by `mode`; a bundle of several is a digest.
+
+    One push per coordinator and run unless the policy says otherwise (GRP-1, GRP-5); per tier or
+    per mentor where it does (GRP-2).
+    """
     match mode:
         case Grouping.PER_RUN:
             return _bundle(items, lambda item: f"reminders:{run_id}:{item.recipient_id}")
@@ -98,8 +103,30 @@ def coordinator_groups(items: Iterable[Item], *, mode: Grouping, run_id: UUID) -
 
 
 def pause_groups(items: Iterable[Item], *, run_id: UUID) -> list[Group]:
-    """Bundle a sweep's notices per coordinator: one mentor as himself, several as a digest."""
+    """Bundle a sweep's notices per coordinator: one mentor as himself, several a digest (GRP-6)."""
     return _bundle(items, lambda item: f"pauses:{run_id}:{item.recipient_id}")
+
+
+def status_groups(items: Iterable[Item], *, key: str, versions: Mapping[UUID, int]) -> list[Group]:
+    """Bundle notices told together, per recipient, under keys derived from `key`.
+
+    A notice of one mentor alone is keyed by the version of his state, if `versions` has it.
+    """
+    groups = _bundle(items, lambda item: f"{key}:{item.recipient_id}")
+    return [_of_version(group, versions) for group in groups]
+
+
+def _of_version(group: Group, versions: Mapping[UUID, int]) -> Group:
+    mentor_id = group.items[0].mentor_id
+    if len(group.items) > 1 or mentor_id not in versions:
+        return group
+    key = f"status:{mentor_id}:{versions[mentor_id]}:{group.recipient_id}"
+    return replace(group, dedup_key=key)
+
+
+def regrouped(group: Group, items: Iterable[Item]) -> Group:
+    """The same group with only `items`, at least one of its own: same key, same recipient."""
+    return _group(group.dedup_key, list(items))
 
 
 def tier_counts(group: Group) -> Mapping[str, int]:

@@ -1,22 +1,23 @@
 """The night's work in its order, one run at a time.
 
 Credential checks, lapse sweep, sync drain, reminders, push drain, post-dispatch check, data
-quality. Each organisation has a transaction of its own, and each step ends on its own: what fails
-is named in the report and the rest goes on. Running it again is safe at any time.
+quality (PAU-6). Each organisation has a transaction of its own, and each step ends on its own: what
+fails is named in the report and the rest goes on. Running it again is safe at any time (OPS-2).
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import structlog
 
 from handlers.commands import AlertOpen
 from outbox import Publication, apublish_many
-from sagas import auto_pause, queries, queries_jobs, reminders
+from sagas import auto_pause, queries_jobs, reminders
+from sagas.holds import Hold
 from sagas.results import (
     ALREADY_RUNNING,
     COMPLETED,
@@ -28,6 +29,7 @@ from sagas.results import (
     SweepResult,
 )
 from sagas.run import PAGE_SIZE, RunContext
+from sagas.stages import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -43,13 +45,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("sagas")
 
 JOB: Final = "nightly"
-LEASE: Final = timedelta(minutes=30)
-"""How long a run may be silent before another may take over; renewed at each step."""
-
 ALERTS_MAX: Final = 100
 """Alerts one post-dispatch check opens per organisation; the report counts all."""
-
-_T = TypeVar("_T")
 
 
 async def _no_checks() -> Mapping[str, str]:
@@ -67,7 +64,8 @@ class Wiring:
     `connect` opens a connection for one transaction (a pool's `connection` is one). `drain` runs
     deliveries of the handlers named until none is due and returns how many it settled.
     `check_credentials` makes a fresh, harmless call per integration and returns accepted, rejected
-    or unavailable by integration. `progress` is told each step's name and facts as it ends.
+    or unavailable by integration. `progress` is told each step's name and facts as it ends. `sleep`
+    waits that many seconds between two renewals of a run's lease.
     """
 
     connect: Callable[[], AbstractAsyncContextManager[AsyncConnection[Any]]]
@@ -78,33 +76,42 @@ class Wiring:
     check_credentials: Callable[[], Awaitable[Mapping[str, str]]] = _no_checks
     progress: Callable[[str, Mapping[str, Any]], None] = _no_progress
     page_size: int = PAGE_SIZE
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 async def nightly(
-    wiring: Wiring, *, as_of: datetime | None = None, run_id: UUID | None = None
+    wiring: Wiring,
+    *,
+    as_of: datetime | None = None,
+    run_id: UUID | None = None,
+    since: datetime | None = None,
 ) -> NightlyReport:
     """Do the night's work as of `as_of` (default: the clock's now) and report what was done.
 
-    While another run holds the job's lease nothing is done and the report says `already_running`.
+    While another run holds the job's lease nothing is done and the report says `already_running`;
+    with `since` (a scheduler's instant) also where a run that began then or later has ended.
     Never raises for a step: a step that failed stands in `failures` and the outcome is `failed`.
     Raises only when the database cannot be reached to begin or to end.
     """
     started_at = wiring.clock()
     run = RunContext(run_id=run_id or uuid4(), now=as_of or started_at, page_size=wiring.page_size)
-    night = _Night(wiring, run, started_at)
-    if not await night.begin():
+    hold = Hold(wiring.connect, wiring.clock, JOB, run.run_id, sleep=wiring.sleep)
+    if await hold.begin(started_at=started_at, since=since):
+        async with hold.kept():
+            report = await _Night(wiring, run, started_at).work()
+    else:
         report = NightlyReport(run.run_id, ALREADY_RUNNING, started_at, wiring.clock())
-        await night.end(report)
-        return report
-    report = await night.work()
-    await night.end(report)
+        if since is not None:  # every copy of a scheduler comes by: no record of each
+            return report
+    await hold.end(
+        outcome=report.outcome,
+        summary=report.as_json(),
+        started_at=started_at,
+        finished_at=report.finished_at,
+        error_class=next(iter(report.failures.values()), None),
+    )
+    log.info("nightly.completed", run_id=str(run.run_id), outcome=report.outcome)
     return report
-
-
-async def sweep_all(wiring: Wiring, run: RunContext) -> tuple[SweepResult, Mapping[str, str]]:
-    """Sweep every organisation, each in its own transaction; the sum, and what failed."""
-    night = _Night(wiring, run, wiring.clock())
-    return await night.sweep(), night.failures
 
 
 @dataclass(slots=True)
@@ -114,49 +121,28 @@ class _Night:
     wiring: Wiring
     run: RunContext
     started_at: datetime
-    leased: bool = False
-    failures: dict[str, str] = field(default_factory=dict)
+    stages: Stages = field(init=False)
 
-    async def begin(self) -> bool:
-        """Take the job's lease and record the run. False: another run is at work."""
-        async with self.wiring.connect() as conn, conn.transaction():
-            if not await self._take_lease(conn):
-                return False
-            self.leased = True
-            await queries_jobs.start_run(conn, run_id=self.run.run_id, job=JOB, now=self.started_at)
-        return True
-
-    async def end(self, report: NightlyReport) -> None:
-        """Record the report; let the next run begin."""
-        status = {COMPLETED: "done", FAILED: "failed"}.get(report.outcome, report.outcome)
-        async with self.wiring.connect() as conn, conn.transaction():
-            await queries_jobs.finish_run(
-                conn,
-                run_id=self.run.run_id,
-                job=JOB,
-                status=status,
-                summary=report.as_json(),
-                started_at=self.started_at,
-                finished_at=report.finished_at,
-                error_class=next(iter(report.failures.values()), None),
-            )
-            await queries_jobs.drop_lease(conn, job=JOB, holder=self.run.run_id)
-        log.info("nightly.completed", run_id=str(self.run.run_id), outcome=report.outcome)
+    def __post_init__(self) -> None:
+        """The run's steps."""
+        self.stages = Stages(self.wiring.connect, self.wiring.progress, self.run)
 
     async def work(self) -> NightlyReport:
         """All steps in their order."""
         unchecked: Mapping[str, str] = {}
-        credentials = await self._step("credentials", self.wiring.check_credentials, unchecked)
+        credentials = await self.stages.step(
+            "credentials", self.wiring.check_credentials, unchecked
+        )
         swept = await self.sweep()
-        synced = await self._step("sync", self._drain(self.wiring.sync_handlers), 0)
-        reminded = await self._each("reminders", self._remind)
-        await self._step("push", self._drain(self.wiring.push_handlers), 0)
-        duplicates = await self._each("duplicates", self._check_duplicates)
-        quality = await self._each("data_quality", self._look_at_data)
-        pushes = await self._step("outcomes", self._push_outcomes, DispatchSummary())
+        synced = await self.stages.step("sync", self._drain(self.wiring.sync_handlers), 0)
+        reminded = await self.stages.each("reminders", self._remind)
+        await self.stages.step("push", self._drain(self.wiring.push_handlers), 0)
+        duplicates = await self.stages.each("duplicates", self._check_duplicates)
+        quality = await self.stages.each("data_quality", self._look_at_data)
+        pushes = await self.stages.step("outcomes", self._push_outcomes, DispatchSummary())
         return NightlyReport(
             run_id=self.run.run_id,
-            outcome=FAILED if self.failures else COMPLETED,
+            outcome=FAILED if self.stages.failures else COMPLETED,
             started_at=self.started_at,
             finished_at=self.wiring.clock(),
             credentials=credentials,
@@ -166,62 +152,13 @@ class _Night:
             pushes=pushes,
             duplicates=sum(duplicates.values()),
             data_quality=sum(quality.values(), DataQuality()),
-            failures=dict(self.failures),
+            failures=dict(self.stages.failures),
         )
 
     async def sweep(self) -> SweepResult:
         """Pause who has lapsed, organisation by organisation."""
-        swept = await self._each("sweep", self._sweep_one)
+        swept = await self.stages.each("sweep", self._sweep_one)
         return sum(swept.values(), SweepResult())
-
-    async def _each(
-        self,
-        stage: str,
-        work: Callable[[AsyncConnection[Any], Organisation], Awaitable[_T]],
-    ) -> dict[str, _T]:
-        """Run `work` for every organisation in a transaction of its own; results by code."""
-        results: dict[str, _T] = {}
-        nobody: list[Organisation] = []
-        for organisation in await self._step(f"{stage}:organisations", self._organisations, nobody):
-            name = f"{stage}:{organisation.code}"
-
-            async def one(organisation: Organisation = organisation) -> _T:
-                async with self.wiring.connect() as conn, conn.transaction():
-                    return await work(conn, organisation)
-
-            found = await self._step(name, one, None)
-            if found is not None:
-                results[organisation.code] = found
-        return results
-
-    async def _step(self, name: str, work: Callable[[], Awaitable[_T]], otherwise: _T) -> _T:
-        """Run one step; a failure is named, logged by class alone, and gives `otherwise`."""
-        try:
-            found = await work()
-        except Exception as error:  # noqa: BLE001 - a step ends here, the night goes on
-            self.failures[name] = type(error).__name__
-            log.error(  # noqa: TRY400 - a foreign text may quote values
-                "nightly.step_failed",
-                run_id=str(self.run.run_id),
-                step=name,
-                error_class=type(error).__name__,
-                sqlstate=getattr(error, "sqlstate", None),
-            )
-            return otherwise
-        self.wiring.progress(name, _facts(found))
-        return found
-
-    async def _organisations(self) -> list[Organisation]:
-        """All organisations; the lease is renewed on the way, so a long night keeps it."""
-        async with self.wiring.connect() as conn, conn.transaction():
-            if self.leased:
-                await self._take_lease(conn)
-            return await queries.list_organisations(conn)
-
-    async def _take_lease(self, conn: AsyncConnection[Any]) -> bool:
-        return await queries_jobs.take_lease(
-            conn, job=JOB, holder=self.run.run_id, now=self.wiring.clock(), lease=LEASE
-        )
 
     async def _sweep_one(
         self, conn: AsyncConnection[Any], organisation: Organisation
@@ -236,7 +173,7 @@ class _Night:
     async def _check_duplicates(
         self, conn: AsyncConnection[Any], organisation: Organisation
     ) -> int:
-        """Look for anything told twice tonight and alert; how many periods were hit."""
+        """Look for anything told twice tonight and alert (DED-12); how many periods were hit."""
         found = await queries_jobs.duplicate_reminders(
             conn, organisation.id, run_id=self.run.run_id
         )
@@ -273,18 +210,3 @@ def _alert(organisation: Organisation, hit: Duplicate) -> Publication:
         severity="critical",
     )
     return Publication(message=alert)
-
-
-def _facts(found: object) -> Mapping[str, Any]:
-    """What a terminal may show of a step's result."""
-    match found:
-        case OrchestrationResult() | SweepResult() | DispatchSummary() | DataQuality():
-            return found.as_json()
-        case int():
-            return {"count": found}
-        case dict():
-            return found
-        case list():
-            return {"count": len(found)}
-        case _:
-            return {}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from outbox import redrive
+from outbox import redrive, unknown
+from outbox.redrive import Selection
 from sagas import audit, queries_access
 from sagas.audit import AuditEntry
 from sagas.coordinator import Forbidden
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from outbox import App
+
 OF_ONE_ORGANISATION: Final = frozenset({"hlf_admin", "org_admin"})
 OF_ALL: Final = frozenset({"hlf_admin"})
 """Who may act on what belongs to no single organisation."""
+RETRIES_PER_SECOND: Final = 50
+"""How many dead letters of a retry fall due each second."""
 _MENTOR: Final = "mentor:"
 
 
@@ -42,8 +47,14 @@ class Redriven:
     dry_run: bool
 
 
-async def retry_delivery(
-    conn: AsyncConnection[Any], *, delivery_id: int, actor_id: UUID, now: datetime, dry_run: bool
+async def retry_delivery(  # noqa: PLR0913 - one act, all of it named
+    conn: AsyncConnection[Any],
+    *,
+    app: App,
+    delivery_id: int,
+    actor_id: UUID,
+    now: datetime,
+    dry_run: bool,
 ) -> Redriven:
     """Let one delivery be tried now, from the dead or from unknown if need be.
 
@@ -60,7 +71,7 @@ async def retry_delivery(
         if role is not None:
             done = Redriven(waiting, dead, dry_run)
             if not dry_run:
-                done = await _carry_out(conn, delivery_id, actor_id, now)
+                done = await _carry_out(conn, app, delivery_id, actor_id, now)
             await _record(conn, "delivery.retry", actor_id, role, now, done, mentor_id, delivery_id)
             return done
         none = Redriven(0, 0, dry_run)
@@ -70,34 +81,44 @@ async def retry_delivery(
     raise Forbidden(what=f"retry of delivery {delivery_id}")
 
 
-async def retry_all_dead(
-    conn: AsyncConnection[Any], *, actor_id: UUID, now: datetime, dry_run: bool
+async def retry_dead(  # noqa: PLR0913 - one act, all of it named
+    conn: AsyncConnection[Any],
+    *,
+    app: App,
+    actor_id: UUID,
+    now: datetime,
+    dry_run: bool,
+    failure_group: str | None = None,
 ) -> Redriven:
-    """Give every dead letter a new life (10,000 at most a call). Raises `Forbidden`."""
+    """Give every dead letter, or those of a failure group, a new life, paced. Raises `Forbidden`.
+
+    Both reach over organisations, so both are for administrators of all.
+    """
+    action = "dead.retry_all" if failure_group is None else "dead.retry_group"
     async with conn.transaction():
         role = await queries_access.widest_role(conn, actor_id, organisation_id=None)
         if role in OF_ALL:
-            count = await redrive.count_dead(conn)
-            if not dry_run:
-                count = len(await redrive.redrive_dead(conn, actor=str(actor_id), now=now))
-            done = Redriven(0, count, dry_run)
-            await _record(conn, "dead.retry_all", actor_id, role, now, done)
+            begun = await redrive.redrive(
+                conn, app, Selection(failure_group=failure_group), actor=str(actor_id),
+                pace=RETRIES_PER_SECOND, dry_run=dry_run,
+            )  # fmt: skip
+            done = Redriven(0, begun.found, dry_run)
+            await _record(conn, action, actor_id, role, now, done, failure_group=failure_group)
             return done
-        await _record(conn, "dead.retry_all", actor_id, audit.NO_ROLE, now, Redriven(0, 0, dry_run))
-    raise Forbidden(what="retry of all dead letters")
+        none = Redriven(0, 0, dry_run)
+        await _record(conn, action, actor_id, audit.NO_ROLE, now, none, failure_group=failure_group)
+    what = "all dead letters" if failure_group is None else f"failure group {failure_group}"
+    raise Forbidden(what=f"retry of {what}")
 
 
 async def _carry_out(
-    conn: AsyncConnection[Any], delivery_id: int, actor_id: UUID, now: datetime
+    conn: AsyncConnection[Any], app: App, delivery_id: int, actor_id: UUID, now: datetime
 ) -> Redriven:
+    actor = str(actor_id)
     made_due = await redrive.make_delivery_due(conn, delivery_id=delivery_id, now=now)
-    made_due += await redrive.resend_held(
-        conn, delivery_id=delivery_id, actor=str(actor_id), now=now
-    )
-    risen = await redrive.redrive_dead(
-        conn, delivery_ids=[delivery_id], actor=str(actor_id), now=now
-    )
-    return Redriven(made_due, len(risen), dry_run=False)
+    made_due += len(await unknown.resend(conn, app, [delivery_id], actor=actor))
+    risen = await redrive.redrive(conn, app, Selection(delivery_ids=(delivery_id,)), actor=actor)
+    return Redriven(made_due, len(risen.raised), dry_run=False)
 
 
 async def _role(
@@ -130,6 +151,7 @@ async def _record(  # noqa: PLR0913, PLR0917 - the columns of one audit row
     done: Redriven,
     mentor_id: UUID | None = None,
     delivery_id: int | None = None,
+    failure_group: str | None = None,
 ) -> None:
     outcome = "refused" if role == audit.NO_ROLE else "dry_run" if done.dry_run else "done"
     entry = AuditEntry(
@@ -138,7 +160,11 @@ async def _record(  # noqa: PLR0913, PLR0917 - the columns of one audit row
         actor_id=actor_id,
         actor_role=role,
         mentor_id=mentor_id,
-        subject={} if delivery_id is None else {"delivery_id": delivery_id},
+        subject={
+            name: value
+            for name, value in (("delivery_id", delivery_id), ("failure_group", failure_group))
+            if value is not None
+        },
         after={"outcome": outcome, "made_due": done.made_due, "redriven": done.redriven},
     )
     await audit.record(conn, entry)

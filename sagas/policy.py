@@ -1,8 +1,9 @@
 """Which tiers an organisation's mentors and coordinators are told about, and how.
 
-A policy belongs to one (organisation, audience). It decides when reminders open, not whom they
-reach (`sagas.recipients`) nor how they are bundled into pushes (`sagas.grouping`). Grace periods
-and behaviour per certificate type are out of scope: the type is carried, never interpreted.
+A policy belongs to one (organisation, audience) and is configuration, not code (CFG-1). It decides
+when reminders open, not whom they reach (`sagas.recipients`) nor how they are bundled into pushes
+(`sagas.grouping`). Grace periods and behaviour per certificate type are out of scope (CFG-4): the
+type is carried, never interpreted.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,8 @@ PER_ORG_THRESHOLDS: Final = "per_org_thresholds"
 
 THRESHOLD_DAYS_MAX: Final = 365
 THRESHOLDS_MAX: Final = 8
+LAPSED_LOOKBACK_DAYS_MAX: Final = 3650
+GUARD_HOURS_MAX: Final = 168
 
 
 class Audience(StrEnum):
@@ -65,7 +68,7 @@ class Policy:
 
     Raises `InvalidPolicy` when a threshold is outside 1..365, when there are none or more than
     eight, when they do not strictly descend, when `per_run_date_tiers` names a tier the policy
-    lacks, or when a number of days or hours is negative.
+    lacks, or when `lapsed_lookback_days` is outside 0..3650 or `guard_hours` outside 0..168.
     """
 
     audience: Audience
@@ -95,13 +98,45 @@ class Policy:
         if unknown:
             rule = "per_run_date_tiers are tiers of the policy"
             raise InvalidPolicy(rule=rule, given=sorted(unknown))
-        if min(self.lapsed_lookback_days, self.guard_hours) < 0:
-            days_and_hours = (self.lapsed_lookback_days, self.guard_hours)
-            raise InvalidPolicy(rule="days and hours are not negative", given=days_and_hours)
+        for name, most in _BOUNDS:
+            number = getattr(self, name)
+            if not 0 <= number <= most:
+                raise InvalidPolicy(rule=f"{name} is 0 to {most}", given=number)
 
     def cadence_of(self, label: str) -> Cadence:
         """The cadence of the tier called `label`."""
         return Cadence.PER_RUN_DATE if label in self.per_run_date_tiers else self.cadence
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings by name, as `policy_from_row` reads them."""
+        return {
+            "thresholds": list(self.thresholds),
+            "lapsed": self.lapsed,
+            "cadence": self.cadence.value,
+            "per_run_date_tiers": sorted(self.per_run_date_tiers),
+            "grouping": self.grouping.value,
+            "in_doubt": self.in_doubt.value,
+            "lapsed_lookback_days": self.lapsed_lookback_days,
+            "guard_hours": self.guard_hours,
+        }
+
+
+SETTINGS: Final = (
+    "thresholds",
+    "lapsed",
+    "cadence",
+    "per_run_date_tiers",
+    "grouping",
+    "in_doubt",
+    "lapsed_lookback_days",
+    "guard_hours",
+)
+"""What a policy is made of, beside its audience."""
+
+_BOUNDS: Final = (
+    ("lapsed_lookback_days", LAPSED_LOOKBACK_DAYS_MAX),
+    ("guard_hours", GUARD_HOURS_MAX),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +151,7 @@ DEFAULTS: Final[Mapping[Audience, Policy]] = {
     Audience.MENTOR: Policy(Audience.MENTOR, (60, 30, 7)),
     Audience.COORDINATOR: Policy(Audience.COORDINATOR, (30, 14, 7)),
 }
-"""The HLF standard, in force wherever nothing valid of the organisation's own is."""
+"""The HLF standard (CFG-2), in force wherever nothing valid of the organisation's own is."""
 
 
 def effective(
@@ -136,28 +171,42 @@ def effective(
 
 
 def policy_from_row(audience: Audience, row: Mapping[str, object]) -> Policy:
-    """Read a policy from its table row or from a request's body. Raises `InvalidPolicy`."""
+    """Read a policy from its table row or from a request's body. Raises `InvalidPolicy`.
+
+    What `row` leaves out, but for the thresholds, has its default; what else it holds is ignored.
+    """
     tiers = row.get("per_run_date_tiers", ())
     if not isinstance(tiers, list | tuple | frozenset):
         raise InvalidPolicy(rule="per_run_date_tiers is a list of labels", given=tiers)
-    try:
-        cadence = Cadence(str(row.get("cadence", Cadence.ONCE_PER_TIER)))
-        grouping = Grouping(str(row.get("grouping", Grouping.PER_RUN)))
-        in_doubt = InDoubt(str(row.get("in_doubt", InDoubt.HOLD)))
-    except ValueError as error:
-        rule = "cadence, grouping and in_doubt are known words"
-        raise InvalidPolicy(rule=rule, given=dict(row)) from error
     return Policy(
         audience=audience,
         thresholds=_whole_numbers(row, "thresholds"),
-        lapsed=bool(row.get("lapsed", True)),
-        cadence=cadence,
+        lapsed=_switch(row, "lapsed"),
+        cadence=_word(row, "cadence", Cadence.ONCE_PER_TIER),
         per_run_date_tiers=frozenset(map(str, tiers)),
-        grouping=grouping,
-        in_doubt=in_doubt,
+        grouping=_word(row, "grouping", Grouping.PER_RUN),
+        in_doubt=_word(row, "in_doubt", InDoubt.HOLD),
         lapsed_lookback_days=_whole_number(row, "lapsed_lookback_days", 30),
         guard_hours=_whole_number(row, "guard_hours", 20),
     )
+
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def _word(row: Mapping[str, object], name: str, default: _Word) -> _Word:
+    given, words = row.get(name, default), type(default)
+    if not isinstance(given, str) or given not in list(words):
+        known = " or ".join(each.value for each in words)
+        raise InvalidPolicy(rule=f"{name} is {known}", given=given)
+    return words(given)
+
+
+def _switch(row: Mapping[str, object], name: str) -> bool:
+    given = row.get(name, True)
+    if not isinstance(given, bool):
+        raise InvalidPolicy(rule=f"{name} is true or false", given=given)
+    return given
 
 
 def _whole_numbers(row: Mapping[str, object], name: str) -> tuple[int, ...]:

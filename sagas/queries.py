@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
-from sagas.policy import PER_ORG_THRESHOLDS, Audience
+from sagas import columns
 from sagas.recipients import Directory
 from sagas.run import Organisation
 from sagas.statements import statement
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from sagas.grouping import Group
+    from sagas.grouping import Group, Item
+    from sagas.policy import Audience
     from sagas.run import RunContext
     from sagas.tiers import Tier
 
@@ -86,16 +87,6 @@ async def list_organisations(
         return await cursor.fetchall()
 
 
-async def notification_policies(
-    conn: AsyncConnection[Any], organisation_id: UUID, *, now: datetime
-) -> dict[Audience, Mapping[str, Any]]:
-    """The organisation's own policies as rows; `overrides` says whether they are in force."""
-    params = {"organisation_id": organisation_id, "flag": PER_ORG_THRESHOLDS, "now": now}
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement("notification_policies"), params)
-        return {Audience(row["audience"]): row for row in await cursor.fetchall()}
-
-
 async def due_certificates(  # noqa: PLR0913 - a range and a place in it
     conn: AsyncConnection[Any],
     organisation_id: UUID,
@@ -152,7 +143,7 @@ async def claim_reminders(  # noqa: PLR0913 - whose, which, by whom, as what
         "status": status,
         "run_id": run.run_id,
         "now": run.now,
-        "threshold_days": [each.tier.threshold_days for each in reminders],
+        "threshold_days": columns.numbers(each.tier.threshold_days for each in reminders),
         **_columns(reminders),
     }
     cursor = await conn.execute(statement("claim_reminders"), params)
@@ -174,9 +165,9 @@ async def insert_groups(
     """Open `groups`; the ids of those that were not open before, by dedup key."""
     params = {
         "organisation_id": organisation_id,
-        "recipient_ids": [group.recipient_id for group in groups],
-        "kinds": [group.kind.value for group in groups],
-        "dedup_keys": [group.dedup_key for group in groups],
+        "recipient_ids": columns.uuids(group.recipient_id for group in groups),
+        "kinds": columns.texts(group.kind.value for group in groups),
+        "dedup_keys": columns.texts(group.dedup_key for group in groups),
         "run_id": run.run_id,
         "now": run.now,
     }
@@ -185,49 +176,46 @@ async def insert_groups(
 
 
 async def insert_items(
-    conn: AsyncConnection[Any], groups: Sequence[Group], ids: Mapping[str, UUID]
+    conn: AsyncConnection[Any], groups: Sequence[Group], ids: Mapping[str, UUID], *, now: datetime
 ) -> None:
-    """Write the items of those `groups` that have an id."""
+    """Write the items of those `groups` that have an id, and log rows for their reminders."""
     rows = [
         (ids[group.dedup_key], position, item)
         for group in groups
         if group.dedup_key in ids
         for position, item in enumerate(group.items)
     ]
+    told = [(*row, row[2].reminder_id) for row in rows if row[2].reminder_id is not None]
+    if told:
+        params = {
+            "group_ids": columns.uuids(group_id for group_id, _, _, _ in told),
+            "positions": columns.numbers(position for _, position, _, _ in told),
+            "kinds": columns.texts(item.kind.value for _, _, item, _ in told),
+            "reminder_ids": columns.uuids(reminder_id for _, _, _, reminder_id in told),
+            "recipient_ids": columns.uuids(item.recipient_id for _, _, item, _ in told),
+            "steps": columns.numbers(item.step for _, _, item, _ in told),
+            "now": now,
+        }
+        await conn.execute(statement("insert_told"), params)
+    changes = [row for row in rows if row[2].reminder_id is None]
+    if changes:
+        await _insert_changes(conn, changes)
+
+
+async def _insert_changes(
+    conn: AsyncConnection[Any], rows: Sequence[tuple[UUID, int, Item]]
+) -> None:
     params = {
         "group_ids": [group_id for group_id, _, _ in rows],
         "positions": [position for _, position, _ in rows],
         "mentor_ids": [item.mentor_id for _, _, item in rows],
         "kinds": [item.kind.value for _, _, item in rows],
-        "tiers": [item.tier.label if item.tier else None for _, _, item in rows],
         "certificate_types": [item.certificate_type for _, _, item in rows],
         "certification_ids": [item.certification_id for _, _, item in rows],
         "expiry_dates": [item.expiry_date for _, _, item in rows],
-        "reminder_ids": [item.reminder_id for _, _, item in rows],
         "reasons": [item.reason for _, _, item in rows],
     }
     await conn.execute(statement("insert_items"), params)
-
-
-async def insert_log(
-    conn: AsyncConnection[Any], groups: Sequence[Group], ids: Mapping[str, UUID], *, now: datetime
-) -> None:
-    """Write the log rows of those `groups` that have an id; items without reminder have none."""
-    rows = [
-        (ids[group.dedup_key], item)
-        for group in groups
-        if group.dedup_key in ids
-        for item in group.items
-        if item.reminder_id is not None
-    ]
-    params = {
-        "reminder_ids": [item.reminder_id for _, item in rows],
-        "recipient_ids": [item.recipient_id for _, item in rows],
-        "steps": [item.step for _, item in rows],
-        "group_ids": [group_id for group_id, _ in rows],
-        "now": now,
-    }
-    await conn.execute(statement("insert_log"), params)
 
 
 async def recent_pushes(
@@ -235,10 +223,10 @@ async def recent_pushes(
 ) -> dict[int, UUID | None]:
     """The places in `wanted` (recipient, reminder) pushed since, and the run that did it."""
     params = {
-        "recipient_ids": [recipient_id for recipient_id, _ in wanted],
-        "mentor_ids": [reminder.mentor_id for _, reminder in wanted],
-        "certification_ids": [reminder.certification_id for _, reminder in wanted],
-        "threshold_days": [reminder.tier.threshold_days for _, reminder in wanted],
+        "recipient_ids": columns.uuids(recipient_id for recipient_id, _ in wanted),
+        "mentor_ids": columns.uuids(reminder.mentor_id for _, reminder in wanted),
+        "certification_ids": columns.uuids(reminder.certification_id for _, reminder in wanted),
+        "threshold_days": columns.numbers(reminder.tier.threshold_days for _, reminder in wanted),
         "since": since,
     }
     cursor = await conn.execute(statement("recent_pushes"), params)
@@ -249,7 +237,7 @@ async def usable_recipients(
     conn: AsyncConnection[Any], user_ids: Collection[UUID], *, seen_since: datetime
 ) -> set[UUID]:
     """Those of `user_ids` with a device that can be reached."""
-    params = {"user_ids": list(user_ids), "seen_since": seen_since}
+    params = {"user_ids": columns.uuids(user_ids), "seen_since": seen_since}
     cursor = await conn.execute(statement("usable_recipients"), params)
     return {user_id async for (user_id,) in cursor}
 
@@ -264,7 +252,7 @@ async def requeue_failed(
 ) -> dict[UUID, set[UUID]]:
     """Queue failed pushes of these reminders again; the groups to send, by reminder."""
     params = {
-        "reminder_ids": list(reminder_ids),
+        "reminder_ids": columns.uuids(reminder_ids),
         "attempts_max": attempts_max,
         "permanent": list(permanent),
         "now": now,
@@ -298,7 +286,7 @@ async def load_directory(
     conn: AsyncConnection[Any], organisation_id: UUID, mentor_ids: Collection[UUID]
 ) -> Directory:
     """Who is who around a batch of mentors, in three statements whatever its size."""
-    params = {"organisation_id": organisation_id, "mentor_ids": list(mentor_ids)}
+    params = {"organisation_id": organisation_id, "mentor_ids": columns.uuids(mentor_ids)}
     assigned: dict[UUID, set[UUID]] = {}
     async for mentor_id, user_id in await conn.execute(statement("assigned_coordinators"), params):
         assigned.setdefault(mentor_id, set()).add(user_id)
@@ -344,13 +332,13 @@ async def pause_lapsed_mentors(
         return await cursor.fetchall()
 
 
-def _columns(reminders: Sequence[Reminder]) -> dict[str, list[Any]]:
+def _columns(reminders: Sequence[Reminder]) -> dict[str, str]:
     return {
-        "mentor_ids": [each.mentor_id for each in reminders],
-        "certification_ids": [each.certification_id for each in reminders],
-        "certificate_types": [each.certificate_type for each in reminders],
-        "tiers": [each.tier.label for each in reminders],
-        "expiry_dates": [each.expiry_date for each in reminders],
-        "window_starts": [each.window_start for each in reminders],
-        "window_dates": [each.window_date for each in reminders],
+        "mentor_ids": columns.uuids(each.mentor_id for each in reminders),
+        "certification_ids": columns.uuids(each.certification_id for each in reminders),
+        "certificate_types": columns.texts(each.certificate_type for each in reminders),
+        "tiers": columns.texts(each.tier.label for each in reminders),
+        "expiry_dates": columns.dates(each.expiry_date for each in reminders),
+        "window_starts": columns.dates(each.window_start for each in reminders),
+        "window_dates": columns.dates(each.window_date for each in reminders),
     }

@@ -10,9 +10,10 @@ from psycopg.types.json import Jsonb
 
 from sagas.results import DataQuality
 from sagas.statements import statement
+from sagas.timetable import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
     from uuid import UUID
 
@@ -35,6 +36,11 @@ class Duplicate:
     occurrences: int
 
 
+async def plan_plainly(conn: AsyncConnection[Any]) -> None:
+    """Compile no plan for the rest of the transaction."""
+    await conn.execute(statement("plan_plainly"))
+
+
 async def take_lease(
     conn: AsyncConnection[Any], *, job: str, holder: UUID, now: datetime, lease: timedelta
 ) -> bool:
@@ -47,6 +53,36 @@ async def take_lease(
 async def drop_lease(conn: AsyncConnection[Any], *, job: str, holder: UUID) -> None:
     """Let the next run of `job` begin, if the lease is still ours."""
     await conn.execute(statement("drop_lease"), {"job": job, "holder": holder})
+
+
+async def ended_since(conn: AsyncConnection[Any], job: str, *, since: datetime) -> bool:
+    """Whether a run of `job` that began at `since` or later has ended, well or not."""
+    cursor = await conn.execute(statement("ended_since"), {"job": job, "since": since})
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def job_standings(conn: AsyncConnection[Any], jobs: Collection[str]) -> dict[str, Standing]:
+    """How each of `jobs` stands."""
+    cursor = await conn.execute(statement("job_standings"), {"jobs": list(jobs)})
+    return {
+        job: Standing(ended, held_until, requested_at, failures)
+        async for job, ended, held_until, requested_at, failures in cursor
+    }
+
+
+async def request_job(
+    conn: AsyncConnection[Any], job: str, *, requested_by: UUID | None = None, now: datetime | None
+) -> datetime:
+    """Ask the schedulers for a run of `job`; since when it is asked for (None: the database's now).
+
+    Raises a check violation for a job nobody knows. Nothing is asked until the caller commits.
+    """
+    params = {"job": job, "requested_by": requested_by, "now": now}
+    row = await (await conn.execute(statement("request_job"), params)).fetchone()
+    assert row is not None, "the function returns one value"
+    at: datetime = row[0]
+    return at
 
 
 async def start_run(

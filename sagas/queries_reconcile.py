@@ -51,6 +51,24 @@ async def visibility_states(
         return {state.mentor_id: state async for state in cursor}
 
 
+async def drift_of_runs(
+    conn: AsyncConnection[Any], organisation_id: UUID, *, limit: int
+) -> list[tuple[datetime, Mapping[str, int]]]:
+    """When each of the newest `limit` reports began and its totals, the oldest first."""
+    params = {"organisation_id": organisation_id, "limit": limit}
+    cursor = await conn.execute(statement("drift_of_runs"), params)
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def watched_mentors(
+    conn: AsyncConnection[Any], organisation_id: UUID, *, saga: str, types: Sequence[str]
+) -> dict[UUID, tuple[str, ...]]:
+    """The open alerts of `types` of each mentor who has one, or an open instance of `saga`."""
+    params = {"organisation_id": organisation_id, "saga": saga, "types": list(types)}
+    cursor = await conn.execute(statement("watched_mentors"), params)
+    return {mentor_id: tuple(alerts) for mentor_id, alerts in await cursor.fetchall()}
+
+
 async def report_facts(conn: AsyncConnection[Any], organisation_id: UUID) -> Facts:
     """Counts and check results of this moment."""
     async with conn.cursor(row_factory=class_row(Facts)) as cursor:

@@ -1,7 +1,7 @@
 """Which coordinators are told about a mentor: one ordered chain, the first non-empty step wins.
 
 Loading is set-based and constant: three statements for a whole batch (`queries.load_directory`),
-never one per mentor. Deciding is pure and works on what was loaded.
+never one per mentor (REC-5, PRF-4). Deciding is pure and works on what was loaded (ARC-1).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Whom to tell about one mentor, each once, in a stable order; and how they were found."""
+    """Whom to tell about one mentor, each once (REC-3) and in order; and how they were found."""
 
     mentor_id: UUID
     recipients: tuple[UUID, ...]
@@ -59,12 +59,16 @@ class Resolution:
 
     @property
     def missing_coordinator(self) -> bool:
-        """Whether neither an assignment nor a chapter named a coordinator: a finding for admins."""
+        """Whether neither assignment nor chapter named a coordinator: a finding (REC-4)."""
         return self.step not in (Step.ASSIGNED, Step.CHAPTER_COORDINATORS)
 
 
 def resolve(mentor_id: UUID, directory: Directory) -> Resolution:
-    """Walk the chain for one mentor. The mentor himself is removed before a step is chosen."""
+    """Walk the chain for one mentor (REC-2).
+
+    The mentor himself is removed before a step is chosen; inactive people were never loaded
+    (REC-7).
+    """
     chapters = directory.chapters.get(mentor_id, _NOBODY)
     steps = (
         (Step.ASSIGNED, directory.assigned.get(mentor_id, _NOBODY)),

@@ -1,5 +1,7 @@
 """Reconciliation: the portal's state beside ours, drift reported and, within bounds, repaired.
 
+Rules: RCN-1 (the listing, read in pages and checked to be one), RCN-3, RCN-4, RCN-5, RCN-6, RCN-8.
+
 The danger comes first: who is wanted hidden and shown all the same, longest first. Orphans and
 what an incomplete listing merely lacks are reported and never repaired.
 """
@@ -17,10 +19,11 @@ from uuid import UUID, uuid4
 import structlog
 from pydantic import BaseModel, ConfigDict
 
-from handlers.commands import AlertOpen, VisibilityRaise
+from handlers.commands import VisibilityAhead, VisibilityInSync
 from outbox import Publication, apublish, apublish_many
-from sagas import queries_access, queries_jobs, queries_reconcile
+from sagas import queries_access, queries_jobs, queries_reconcile, queries_reviews, reviews
 from sagas.coordinator import PORTAL
+from sagas.reviews import review_subject
 from sagas.verdicts import (
     DRIFT,
     EXPECTED_SYNC_LAG,
@@ -31,13 +34,13 @@ from sagas.verdicts import (
     Verdict,
     verdict,
 )
+from sagas.visibility import ALERTS, VISIBILITY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from psycopg import AsyncConnection
 
-    from sagas.queries_jobs import Duplicate
     from sagas.queries_reconcile import OurState
     from sagas.run import Organisation
 
@@ -51,6 +54,7 @@ __all__ = [
     "Verdict",
     "csv_rows",
     "reconcile",
+    "review_subject",
     "verdict",
 ]
 
@@ -63,6 +67,8 @@ ALERTS_MAX: Final = 100
 REASON: Final = "reconcile"
 
 _QUIET: Final = frozenset({Verdict.IN_SYNC, Verdict.IN_SYNC_ABSENT})
+_STORED: Final = frozenset({Verdict.IN_SYNC, Verdict.LAGGING})
+"""The portal holds our version with our content; absence is proved by a complete listing alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,10 @@ class ReconciliationItem(BaseModel):
 
 
 class DuplicateFound(BaseModel):
-    """A certificate period for which a reminder, a push or a pause happened more than once."""
+    """A certificate period for which a reminder, a push or a pause happened more than once.
+
+    `reviewed`: a person has looked at exactly these, and closed the alert.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -106,6 +115,7 @@ class DuplicateFound(BaseModel):
     certification_id: UUID | None
     tier: str
     occurrences: int
+    reviewed: bool = False
 
 
 class ReconciliationReport(BaseModel):
@@ -151,24 +161,31 @@ async def reconcile(  # noqa: PLR0913 - what is compared, when, and how far it m
     dry_run: bool = False,
     repairs_max: int = REPAIRS_MAX,
     run_id: UUID | None = None,
+    light: bool = False,
 ) -> ReconciliationReport:
     """Compare `listing` with ours, repair what may be repaired, keep and return the report.
 
-    All in the caller's transaction: repairs are new versions, published; the calls come later.
+    All in the caller's transaction: repairs are new versions, published; the calls come later. Who
+    is in sync while an alert about it is open, or a confirmation awaited, is told to his saga.
+    `light` is the hourly version (RCN-1): without the search for duplicates, and the report is kept
+    only where there was drift or the listing broke off.
     """
     ours = await queries_reconcile.visibility_states(conn, organisation.id, handler=PORTAL, now=now)
     if listing.snapshot_at is not None:
         await queries_reconcile.record_observations(
             conn, listing.rows, snapshot_at=listing.snapshot_at
         )
-    totals, drifting = _compare(ours, listing, now=now, allowance=allowance)
+    totals, drifting, agreed = _compare(ours, listing, now=now, allowance=allowance)
+    if not dry_run:
+        await _tell_agreed(conn, organisation, [ours[mentor_id] for mentor_id in agreed])
+        await reviews.escalate_overdue(conn, organisation, now=now)
     items = [
-        await _repair(conn, organisation, item, now=now, dry_run=dry_run, left=repairs_max - place)
+        await _repair(conn, item, now=now, dry_run=dry_run, left=repairs_max - place)
         if _repairable(item, listing)
         else item
         for place, item in _places(drifting, listing)
     ]
-    duplicates = await _duplicates(conn, organisation)
+    duplicates = () if light else await _duplicates(conn, organisation)
     facts = await queries_reconcile.report_facts(conn, organisation.id)
     report = ReconciliationReport(
         report_id=uuid4(),
@@ -186,18 +203,30 @@ async def reconcile(  # noqa: PLR0913 - what is compared, when, and how far it m
         open_alerts=facts.open_alerts,
         credential_status=dict(facts.credential_status),
     )
-    await queries_reconcile.insert_report(
-        conn, report, organisation_id=organisation.id, run_id=run_id
-    )
+    await _keep(conn, report, organisation, run_id=run_id, light=light)
+    return report
+
+
+async def _keep(
+    conn: AsyncConnection[Any],
+    report: ReconciliationReport,
+    organisation: Organisation,
+    *,
+    run_id: UUID | None,
+    light: bool,
+) -> None:
+    if not light or report.drift or not report.complete:
+        await queries_reconcile.insert_report(
+            conn, report, organisation_id=organisation.id, run_id=run_id
+        )
     log.info(
         "reconciliation.completed",
         report_id=str(report.report_id),
         organisation=organisation.code,
         complete=report.complete,
         repaired=report.repaired,
-        totals=totals,
+        totals=report.totals,
     )
-    return report
 
 
 def csv_rows(report: ReconciliationReport) -> Iterator[str]:
@@ -217,16 +246,19 @@ def _csv_line(values: Sequence[object]) -> str:
 
 def _compare(
     ours: dict[UUID, OurState], listing: Listing, *, now: datetime, allowance: timedelta
-) -> tuple[dict[str, int], list[ReconciliationItem]]:
-    """Verdicts counted, and the mentors who are not in sync in the order of danger."""
+) -> tuple[dict[str, int], list[ReconciliationItem], list[UUID]]:
+    """Verdicts counted, who is not in sync in the order of danger, and whose state is stored."""
     theirs = {row.mentor_id: row for row in listing.rows}
     totals: Counter[str] = Counter()
     items: list[ReconciliationItem] = []
+    agreed: list[UUID] = []
     for mentor_id in ours.keys() | theirs.keys():
         mine, portal = ours.get(mentor_id), theirs.get(mentor_id)
         lag = _lag(mine, now)
         found = verdict(mine, portal, lag=lag, allowance=allowance)
         totals[found.value] += 1
+        if mine is not None and (found in _STORED or (found in _QUIET and listing.complete)):
+            agreed.append(mentor_id)
         if found not in _QUIET:
             items.append(
                 ReconciliationItem(
@@ -241,7 +273,27 @@ def _compare(
                 )
             )
     items.sort(key=_danger)
-    return dict(totals), items
+    return dict(totals), items, agreed
+
+
+async def _tell_agreed(
+    conn: AsyncConnection[Any], organisation: Organisation, agreed: Sequence[OurState]
+) -> None:
+    """Tell the sagas of whom something is still awaited, or alerted, that the portal agrees."""
+    watched = await queries_reconcile.watched_mentors(
+        conn, organisation.id, saga=VISIBILITY.name, types=ALERTS
+    )
+    told = [
+        Publication(
+            message=VisibilityInSync(
+                mentor_id=mine.mentor_id, version=mine.version, alerts=watched[mine.mentor_id]
+            ),
+            key=f"mentor:{mine.mentor_id}",
+        )
+        for mine in sorted(agreed, key=lambda each: each.mentor_id)
+        if mine.mentor_id in watched
+    ]
+    await apublish_many(conn, told)
 
 
 def _lag(mine: OurState | None, now: datetime) -> timedelta:
@@ -275,9 +327,8 @@ def _places(
         before += _repairable(item, listing)
 
 
-async def _repair(  # noqa: PLR0913 - one item and the terms of its repair
+async def _repair(
     conn: AsyncConnection[Any],
-    organisation: Organisation,
     item: ReconciliationItem,
     *,
     now: datetime,
@@ -297,34 +348,31 @@ async def _repair(  # noqa: PLR0913 - one item and the terms of its repair
             return item
         return item.model_copy(update={"action": Action.RESENT, "event_id": version})
     assert item.portal_version is not None, "conflict and ahead are verdicts about a portal row"
-    await apublish(
-        conn,
-        VisibilityRaise(
-            mentor_id=item.mentor_id,
-            returned_version=item.portal_version,
-            reason=item.verdict.value,
-        ),
+    ahead = VisibilityAhead(
+        mentor_id=item.mentor_id, returned_version=item.portal_version, cause=item.verdict.value
     )
-    alert = AlertOpen(
-        type="portal_ahead",
-        organisation_id=organisation.id,
-        mentor_id=item.mentor_id,
-        subject=f"mentor:{item.mentor_id}",
-        severity="warning",
-    )
-    await apublish(conn, alert)
+    await apublish(conn, ahead, key=f"mentor:{item.mentor_id}")
     return item.model_copy(update={"action": Action.RAISE_REQUESTED})
 
 
 async def _duplicates(
     conn: AsyncConnection[Any], organisation: Organisation
 ) -> tuple[DuplicateFound, ...]:
-    """Look for what happened twice, by natural key, and alert the reviewers."""
+    """Look for what happened twice, by natural key, and alert the reviewers (RCN-5 to RCN-7).
+
+    What a person has reviewed is told as such and opens no second alert.
+    """
     found = [
         *await queries_jobs.duplicate_reminders(conn, organisation.id),
         *await queries_jobs.duplicate_pauses(conn, organisation.id),
     ]
-    await apublish_many(conn, [_review(organisation, each) for each in found[:ALERTS_MAX]])
+    reviewed = await queries_reviews.reviewed_subjects(
+        conn, organisation.id, types=reviews.DUPLICATES
+    )
+    unseen = [each for each in found if review_subject(each) not in reviewed]
+    await apublish_many(
+        conn, [reviews.review_of(organisation, each) for each in unseen[:ALERTS_MAX]]
+    )
     return tuple(
         DuplicateFound(
             kind=each.kind,
@@ -334,17 +382,7 @@ async def _duplicates(
             certification_id=each.certification_id,
             tier=each.tier,
             occurrences=each.occurrences,
+            reviewed=review_subject(each) in reviewed,
         )
         for each in found
     )
-
-
-def _review(organisation: Organisation, hit: Duplicate) -> Publication:
-    alert = AlertOpen(
-        type="duplicate_log_entries",
-        organisation_id=organisation.id,
-        mentor_id=hit.mentor_id,
-        subject=f"{hit.kind}:{hit.audience}:{hit.mentor_id}:{hit.tier}",
-        severity="warning",
-    )
-    return Publication(message=alert)

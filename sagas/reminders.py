@@ -1,8 +1,9 @@
 """The nightly reminders of one organisation, in one transaction the caller gives.
 
-Claim first: a tier that fires is inserted under its unique key, and only what came back becomes
-log rows, groups and messages, all in the same transaction. Whoever loses a race gets no row and
-sends nothing. Memory is bounded by pages; a page costs a constant number of statements.
+Claim first: a tier that fires is inserted under its unique key (DED-1), and only what came back
+becomes log rows, groups and messages, all in the same transaction (ARC-7). Whoever loses a race
+gets no row and sends nothing (DED-3). Memory is bounded by pages; a page costs a constant number of
+statements (PRF-4).
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import structlog
 from psycopg import DatabaseError
 
 from sagas import findings, notices, queries
+from sagas.dedup import is_double, lost, people_of, pushes_of, without_recent
 from sagas.eligibility import reach
 from sagas.grouping import Item, coordinator_groups, reminder_kind, single_groups
 from sagas.policies import in_force
 from sagas.policy import Audience
 from sagas.queries import Reminder
-from sagas.recipients import Resolution, Step, resolve_all
+from sagas.recipients import Step, resolve_all
 from sagas.results import OrchestrationResult
 from sagas.tiers import days_until, local_date, tier_of, window_date, window_start
 
@@ -29,9 +31,11 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from sagas.dedup import Told
     from sagas.grouping import Group
     from sagas.policy import Policy
     from sagas.queries import DueCertificate, FiredReminder
+    from sagas.recipients import Resolution
     from sagas.run import Organisation, RunContext
 
 log = structlog.get_logger("sagas")
@@ -41,8 +45,6 @@ ATTEMPTS_MAX: Final = 9
 
 DEVICE_SILENT_MAX: Final = timedelta(days=270)
 """A device not seen for longer is not usable. Source: FCM guide, "Stale and expired tokens"."""
-
-DUPLICATE_WITHIN: Final = timedelta(hours=24)
 
 PERMANENT: Final = ("payload_refused%", "kind_unknown")
 """Error classes no later run can cure, as patterns. A refused address is none: a new device may."""
@@ -55,25 +57,37 @@ async def run_reminders(
 ) -> OrchestrationResult:
     """Fire what is due for mentors and for coordinators; the counts of both together.
 
-    Repeating it creates nothing. A record that fails is counted, logged by mentor and certificate
-    type, and leaves the others running. Raises only when the transaction itself is lost.
+    Repeating it creates nothing (DED-5). A record that fails is counted, logged by mentor and
+    certificate type, and leaves the others running (ARC-2). Raises only when the transaction itself
+    is lost.
     """
     await queries.lock_organisation(conn, organisation.id)
     policies = await in_force(conn, organisation, run)
+    records = await queries.count_certificates(conn, organisation.id)
     result = OrchestrationResult()
     for audience in Audience:
-        result += await run_audience(conn, organisation, run, policies[audience])
+        result += await run_audience(conn, organisation, run, policies[audience], records=records)
     return result
 
 
 async def run_audience(
-    conn: AsyncConnection[Any], organisation: Organisation, run: RunContext, policy: Policy
+    conn: AsyncConnection[Any],
+    organisation: Organisation,
+    run: RunContext,
+    policy: Policy,
+    *,
+    records: int | None = None,
 ) -> OrchestrationResult:
-    """Fire what is due for one audience under `policy`; `run_reminders` for a single audience."""
+    """Fire what is due for one audience under `policy`; `run_reminders` for a single audience.
+
+    `records` is how many certificates the organisation's run judges, where that is known already.
+    """
+    if records is None:
+        records = await queries.count_certificates(conn, organisation.id)
     night = _Night(conn, organisation, run, policy)
     async for page in night.pages():
         await night.take(page)
-    result = await night.finish()
+    result = await night.finish(records)
     log.info(
         "reminders.completed",
         run_id=str(run.run_id),
@@ -143,8 +157,11 @@ class _Night:
         if self._policy.audience is Audience.MENTOR:
             await self._send(single_groups(self._items))
 
-    async def finish(self) -> OrchestrationResult:
-        """Write what is grouped over the whole run, send failed pushes again, return the counts."""
+    async def finish(self, records: int) -> OrchestrationResult:
+        """Write what is grouped over the whole run, send failed pushes again, return the counts.
+
+        Of the organisation's `records` those that no page held are not due.
+        """
         if self._policy.audience is Audience.COORDINATOR:
             mode, run_id = self._policy.grouping, self._run.run_id
             await self._send(coordinator_groups(self._items, mode=mode, run_id=run_id))
@@ -156,9 +173,8 @@ class _Night:
             permanent=PERMANENT,
             now=self._run.now,
         )
-        # what was renewed while we ran was counted where we met it
-        found = await queries.count_certificates(self._conn, self._organisation.id)
-        out_of_reach = max(0, found - self._in_reach)
+        # what was issued while we ran was counted where we met it
+        out_of_reach = max(0, records - self._in_reach)
         self._count(
             processed=self._in_reach + out_of_reach,
             not_due=out_of_reach,
@@ -171,6 +187,7 @@ class _Night:
         for row in page:
             if row.expiry_date is None:
                 self._count(failed=1)
+                # PII-2: an error may say the type, an enumerated code; never a date or a number
                 log.error(
                     "reminder.record_unusable",
                     run_id=str(self._run.run_id),
@@ -201,7 +218,7 @@ class _Night:
     async def _meet_again(
         self, due: Iterable[Reminder], fired: Mapping[UUID, FiredReminder]
     ) -> None:
-        """Count reminders claimed before; send again those whose push failed curably."""
+        """Count reminders claimed before; send again those whose push failed curably (DED-10)."""
         if not fired:
             return
         again = await queries.requeue_failed(
@@ -215,17 +232,10 @@ class _Night:
         self._count(retried=len(again), skipped=len(fired) - len(again))
         for reminder in due:
             before = fired.get(reminder.certification_id)
-            if before is not None and before.reminder_id not in again and self._is_double(before):
+            if before is None or before.reminder_id in again:
+                continue
+            if is_double(before, run_id=self._run.run_id, now=self._run.now, zone=self._zone):
                 self._warn_of_duplicate(reminder, before.run_id)
-
-    def _is_double(self, before: FiredReminder) -> bool:
-        """Whether another run claimed it earlier on this very day; a merged key is no attempt."""
-        return (
-            before.status == "claimed"
-            and before.run_id != self._run.run_id
-            and self._run.now - before.created_at < DUPLICATE_WITHIN
-            and local_date(before.created_at, self._zone) == self._today
-        )
 
     def _warn_of_duplicate(self, reminder: Reminder, earlier_run: UUID | None) -> None:
         log.warning(
@@ -236,10 +246,8 @@ class _Night:
             earlier_run_id=str(earlier_run),
         )
 
-    async def _recipients(
-        self, fresh: Sequence[Reminder]
-    ) -> list[tuple[Reminder, Resolution | None]]:
-        """Whom each reminder is for; None is the mentor himself. What reaches nobody is skipped."""
+    async def _recipients(self, fresh: Sequence[Reminder]) -> list[Told]:
+        """Whom each reminder is for; None: the mentor himself (REC-1). Without anybody: skipped."""
         if self._policy.audience is Audience.MENTOR or not fresh:
             return [(each, None) for each in fresh]
         mentors = {each.mentor_id for each in fresh}
@@ -258,35 +266,21 @@ class _Night:
         self._count(skipped=len(told) - len(reached))
         return [*reached]
 
-    async def _unguarded(
-        self, told: Sequence[tuple[Reminder, Resolution | None]]
-    ) -> list[tuple[Reminder, Resolution | None]]:
-        """Drop every recipient who had this very push within the guard's hours (0: no guard)."""
+    async def _unguarded(self, told: Sequence[Told]) -> list[Told]:
+        """Drop every recipient who had this very push within the guard's hours (DED-7; 0: off)."""
         hours = self._policy.guard_hours
         if not hours or not told:
             return [*told]
-        wanted = [
-            (recipient, reminder)
-            for reminder, resolution in told
-            for recipient in _people(reminder, resolution)
-        ]
+        wanted = pushes_of(told)
         since = self._run.now - timedelta(hours=hours)
         hits = await queries.recent_pushes(self._conn, wanted, since=since)
-        guarded: set[tuple[UUID, UUID]] = set()
+        recent: set[tuple[UUID, UUID]] = set()
         for place, earlier_run in hits.items():
             recipient, reminder = wanted[place]
-            guarded.add((recipient, reminder.certification_id))
+            recent.add((recipient, reminder.certification_id))
             self._warn_of_duplicate(reminder, earlier_run)
-        kept: list[tuple[Reminder, Resolution | None]] = []
-        for reminder, resolution in told:
-            people = _people(reminder, resolution)
-            left = tuple(p for p in people if (p, reminder.certification_id) not in guarded)
-            if not left:
-                self._count(skipped=1)
-            elif resolution is None:
-                kept.append((reminder, None))
-            else:
-                kept.append((reminder, Resolution(reminder.mentor_id, left, resolution.step)))
+        kept, dropped = without_recent(told, recent)
+        self._count(skipped=dropped)
         return kept
 
     async def _claim(self, reminders: Sequence[Reminder]) -> dict[UUID, UUID]:
@@ -300,15 +294,10 @@ class _Night:
         except DatabaseError as error:
             notices.raise_if_lost(error)
             claimed, refused = await self._claim_one_by_one(reminders)
-        lost = [
-            each
-            for each in reminders
-            if each.certification_id not in claimed and each.certification_id not in refused
-        ]
-        if lost:  # claimed by somebody else since we looked
-            fired = await queries.fired_reminders(self._conn, self._policy.audience, lost)
-            await self._meet_again(lost, fired)
-            self._count(skipped=len(lost) - len(fired))
+        if missed := lost(reminders, claimed, refused):
+            fired = await queries.fired_reminders(self._conn, self._policy.audience, missed)
+            await self._meet_again(missed, fired)
+            self._count(skipped=len(missed) - len(fired))
         self._count(created=len(claimed))
         return claimed
 
@@ -352,22 +341,13 @@ class _Night:
         )
         queued = sum(group.recipient_id in usable for group in opened.groups)
         self._count(queued=queued, no_token=len(opened.groups) - queued)
-        unsent = {
-            item.reminder_id
-            for group in opened.failed
-            for item in group.items
-            if item.reminder_id is not None
-        }
+        unsent = {item.reminder_id for item in opened.unsent if item.reminder_id is not None}
         if unsent:
             released = await queries.release_reminders(self._conn, unsent)
             self._count(created=-len(released), failed=len(released))
 
     def _count(self, **counts: int) -> None:
         self._counts += OrchestrationResult(**counts)
-
-
-def _people(reminder: Reminder, resolution: Resolution | None) -> tuple[UUID, ...]:
-    return (reminder.mentor_id,) if resolution is None else resolution.recipients
 
 
 def _items(reminder: Reminder, resolution: Resolution | None, reminder_id: UUID) -> list[Item]:
@@ -383,5 +363,5 @@ def _items(reminder: Reminder, resolution: Resolution | None, reminder_id: UUID)
             tier=reminder.tier,
             step=None if resolution is None else resolution.step.number,
         )
-        for recipient_id in _people(reminder, resolution)
+        for recipient_id in people_of((reminder, resolution))
     ]

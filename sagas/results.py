@@ -1,4 +1,4 @@
-"""What the scheduled runs report: counts, never people. Stored in `job_runs.summary` as JSON.
+"""What the scheduled runs report: counts, never people. Stored in `job_runs.summary` (RES-4).
 
 The field names of `OrchestrationResult` and the JSON names of `DispatchSummary` are fixed: reports
 and dashboards read them.
@@ -22,7 +22,7 @@ FAILED: Final = "failed"
 
 @dataclass(frozen=True, slots=True)
 class OrchestrationResult:
-    """Counts of one reminder run; adding two gives the counts of both.
+    """Counts of one reminder run (RES-1); adding two gives the counts of both.
 
     For one audience `processed` is the number of input records, and for mentors
     `processed == skipped + created + failed + not_due + retried` with `queued <= created`:
@@ -56,7 +56,7 @@ class OrchestrationResult:
 
 @dataclass(frozen=True, slots=True)
 class DispatchSummary:
-    """Outcomes of a drain, counted in recipients, not devices."""
+    """Outcomes of a drain, counted in recipients, not devices (RES-2)."""
 
     success_count: int = 0
     failure_count: int = 0

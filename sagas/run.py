@@ -1,6 +1,6 @@
 """What every step of a scheduled run is told: which run, which instant, which organisation.
 
-`now` is read once per run and used for every record; no step looks at a clock of its own.
+`now` is read once per run and used for every record; no step looks at a clock of its own (TIER-7).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
     from uuid import UUID
 
-PAGE_SIZE: Final = 5_000
+PAGE_SIZE: Final = 20_000
 """Records held in memory at once; a page costs a constant number of statements."""
 
 

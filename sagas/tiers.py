@@ -1,6 +1,7 @@
 """How close a certificate is to its last valid day, in civil days of the organisation's zone.
 
-`expiry_date` is the last valid day: on day 0 the certificate still counts, on day -1 it has lapsed.
+`expiry_date` is the last valid day: on day 0 the certificate still counts, on day -1 it has lapsed
+(TIER-2).
 Days are differences of calendar dates, never hours divided by 24: Oslo has days of 23 and 25 hours.
 """
 
@@ -29,7 +30,7 @@ class Tier:
 
     @property
     def label(self) -> str:
-        """`60`, `30`, `14`, `7`, ... or `lapsed`: what tables, logs and links call this tier."""
+        """`60`, `30`, ... or `lapsed`: what tables, logs and links call this tier (TIER-8)."""
         return "lapsed" if self.lapsed else str(self.threshold_days)
 
     @property
@@ -50,7 +51,9 @@ def local_date(now: datetime, zone: ZoneInfo) -> date:
 
 
 def days_until(expiry: date | datetime, now: datetime, zone: ZoneInfo) -> int:
-    """Calendar days from today to the last valid day: 0 today, negative once lapsed.
+    """Calendar days from today to the last valid day: 0 today, negative once lapsed (TIER-1).
+
+    TIER-9 has worked examples.
 
     A timestamp expiry is first reduced to its own civil date in `zone`.
     """
@@ -59,7 +62,11 @@ def days_until(expiry: date | datetime, now: datetime, zone: ZoneInfo) -> int:
 
 
 def tier_of(days: int, policy: Policy) -> Tier | None:
-    """The one tier `days` falls in, or None: too early, or lapsed without such a tier."""
+    """The one tier `days` falls in, or None: too early, or lapsed without such a tier.
+
+    Bands and not single days (TIER-3, TIER-4): a missed night is made up while the band lasts
+    (TIER-5), and a band that has passed is never named again (TIER-6).
+    """
     if days < 0:
         return LAPSED if policy.lapsed else None
     return min((Tier(each) for each in policy.thresholds if days <= each), default=None)
@@ -73,7 +80,7 @@ def window_start(expiry: date, tier: Tier) -> date:
 
 
 def window_date(expiry: date, tier: Tier, *, cadence: Cadence, today: date) -> date:
-    """The date that goes into a reminder's idempotency key.
+    """The date that goes into a reminder's idempotency key (DED-2).
 
     `once_per_tier`: the day the tier opened, so the key is the same whichever night runs;
     `per_run_date`: the run's own date, so the same day is blocked and the next is not.

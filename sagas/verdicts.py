@@ -1,4 +1,4 @@
-"""What the portal's state of one mentor means beside ours: a pure table, and what repairs it."""
+"""What the portal's state of one mentor means beside ours (RCN-2): a pure table, and its repair."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import psycopg
 from psycopg import AsyncConnection
@@ -15,11 +15,16 @@ from outbox.errors import DatabaseUnreachable
 from outbox.health import check_credentials
 from outbox.readiness import check_history, check_revision, connect
 from sagas import queries_access
+from sagas.availability import tell_availability
+from sagas.jobs import Parts
 from sagas.nightly import Wiring
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
+    from sagas.break_glass import Hands
     from sagas.reconcile import Listing
     from sagas.run import Organisation
 
@@ -27,10 +32,21 @@ SYNC_HANDLERS: Final = ("portal", "portal_read", "mentor_state", "visibility", "
 PUSH_HANDLERS: Final = ("in_app", "fcm", "alerts")
 
 
+class ByHand(Protocol):
+    """Opens a way to a portal with credentials of the moment."""
+
+    def opened(
+        self, channel: str, credentials: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Hands]:
+        """A way to the portal of `channel`. Raises KeyError where it has no address."""
+        ...
+
+
 class Application(App):
-    """The engine's application and the portal's listing, which reconciliation reads."""
+    """The engine's application, the portal's listing and the way to a portal by hand."""
 
     read_portal: Callable[[Organisation], Awaitable[Listing]]
+    by_hand: ByHand
 
 
 @asynccontextmanager
@@ -43,15 +59,38 @@ async def open_checked(dsn: str) -> AsyncIterator[AsyncConnection[Any]]:
         yield conn
 
 
+def job_parts(
+    app: Application,
+    dsn: str,
+    progress: Callable[[str, Mapping[str, Any]], None],
+    *,
+    stop: asyncio.Event | None = None,
+) -> Parts:
+    """What the scheduled jobs are given, over the database at `dsn`."""
+
+    async def read(organisation: Organisation) -> Listing:
+        async with app.lifespan():
+            return await app.read_portal(organisation)
+
+    return Parts(night_wiring(app, dsn, progress, stop=stop), read)
+
+
 def night_wiring(
-    app: Application, dsn: str, progress: Callable[[str, Mapping[str, Any]], None]
+    app: Application,
+    dsn: str,
+    progress: Callable[[str, Mapping[str, Any]], None],
+    *,
+    stop: asyncio.Event | None = None,
 ) -> Wiring:
-    """What a nightly run or a sweep is given, over the database at `dsn`."""
+    """What a nightly run or a sweep is given, over the database at `dsn`.
+
+    Once `stop` is set a drain ends with what it has in hand; relays deliver the rest.
+    """
 
     async def drain(handlers: tuple[str, ...]) -> int:
         relay = Relay(app, dsn, only=handlers)
         async with relay.opened():
-            return await relay.drain()
+            return await relay.drain(stop)
 
     async def check() -> Mapping[str, str]:
         return await check_and_record(app, dsn)
@@ -88,4 +127,5 @@ async def check_and_record(app: Application, dsn: str) -> Mapping[str, str]:
                 reason=one.reason,
                 hint=one.hint,
             )
+        await tell_availability(conn, {one.handler: one.reason for one in checks})
     return {one.handler: one.outcome for one in checks}

@@ -1,6 +1,6 @@
 -- claim_reminders: claim the tiers that fired; what anybody claimed before gives no row.
 -- index: cert_expiry_reminders_once_per_period (audience, mentor_id, certification_id, threshold_day, certification_expiry_date, notification_window_date)
--- why: the claim comes before the send. The loser of a race gets nothing back and sends nothing. All
+-- why: the claim comes before the send (DED-1, DED-3; a changed date is another key, DED-11). The loser of a race gets nothing back and sends nothing. All
 --      claim in one order, so that two who claim the same wait for each other and not in a circle.
 insert into cert_expiry_reminders (
     organisation_id, audience, mentor_id, certification_id, certificate_type, threshold_day,

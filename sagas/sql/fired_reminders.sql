@@ -1,6 +1,7 @@
 -- fired_reminders: which of the wanted reminders have fired before, whoever claimed them.
 -- index: cert_expiry_reminders_tier_idx (mentor_id, certificate_type, threshold_tier, notification_window_start)
--- why: lets a run skip early and name both runs of a duplicate; correctness rests on the constraint.
+-- why: lets a run skip early and name both runs of a duplicate; correctness rests on the constraint
+--      (DED-4, PRF-3).
 select
     r.id as reminder_id, r.certification_id, r.status, r.run_id, r.created_at
 from unnest(

@@ -7,6 +7,7 @@ where organisation_id = %(organisation_id)s
     and mentor_id = %(mentor_id)s
     and action = %(action)s
     and at > %(since)s
+    and subject @> %(subject)s
     and after ->> 'outcome' = 'done'
 order by at desc
 limit 1

@@ -1,7 +1,7 @@
 -- requeue_failed: queue failed pushes of reminders still in their tier again, on the same rows.
 -- index: cert_notification_log_once_per_recipient (reminder_id, recipient_id, channel)
 -- why: log, group and inbox follow one push and change together. The row's own status decides, so
---      of two runs only one gets it back.
+--      of two runs only one gets it back (DED-10).
 with again as (
     update cert_notification_log
     set status = 'queued', run_attempts = 0, error_class = null, settled_at = null,

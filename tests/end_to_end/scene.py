@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from handlers.emulators.fcm import generate_key
+from handlers.emulators.portal_faults import Route
 from outbox import VirtualClock
 from outbox.saga import queries as saga_queries
 from outbox.testing.harness import NoJitter
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+    from handlers.emulators.dataverse import DataverseEmulator
     from handlers.emulators.fcm import FcmEmulator
     from handlers.emulators.portal import PortalEmulator
     from sagas.results import NightlyReport
@@ -53,17 +55,18 @@ class Scene:
 
     @classmethod
     @asynccontextmanager
-    async def on(cls, dsn: str) -> AsyncIterator[Scene]:
+    async def on(cls, dsn: str, *, channel: str = "webhook") -> AsyncIterator[Scene]:
         """Set the scene on a migrated database, in the night of the world."""
         clock = VirtualClock(NOW)
         async with (
             World.on(dsn) as world,
-            staged(dsn, clock, key=key(), random=NoJitter()) as stage,
+            staged(dsn, clock, key=key(), random=NoJitter(), channel=channel) as stage,
         ):
+            world.channel = channel
             yield cls(world, stage)
 
     @property
-    def portal(self) -> PortalEmulator:
+    def portal(self) -> PortalEmulator | DataverseEmulator:
         """The portal."""
         return self.stage.portal
 
@@ -71,6 +74,24 @@ class Scene:
     def fcm(self) -> FcmEmulator:
         """The push service."""
         return self.stage.fcm
+
+    def called(self, mentor: UUID | None = None) -> int:
+        """How many requests reached the portal, to write or to read, about one or about all."""
+        return sum(len(self.portal.requests(route, mentor)) for route in (Route.SET, Route.READ))
+
+    async def answers(self, mentor: UUID, handler: str = "portal") -> list[tuple[int, str, str]]:
+        """Version, outcome and answer of every attempt about a mentor, oldest first.
+
+        The answer is the portal's as the adapter understood it, else why there was none.
+        """
+        rows = await self.world.rows(
+            "select (m.payload ->> 'version')::int as version, r.outcome,"
+            " coalesce(r.detail ->> 'cause', r.detail ->> 'answer', r.reason) as answer"
+            " from outbox.receipt r join outbox.message m on m.id = r.message_id"
+            " where r.handler = %s and m.payload ->> 'mentor_id' = %s order by r.id",
+            *(handler, str(mentor)),
+        )
+        return [(row["version"], row["outcome"], row["answer"]) for row in rows]
 
     async def drain(self) -> int:
         """Deliver what is due now."""

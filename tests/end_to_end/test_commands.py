@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -17,10 +18,12 @@ import pytest_asyncio
 
 import outbox.migrations
 import schema.shim
+from handlers.emulators.dataverse import DataverseEmulator
 from handlers.emulators.fcm import FcmEmulator, service_account
 from handlers.emulators.portal import PortalEmulator
 from handlers.emulators.portal_faults import Route
 from handlers.portal import SigningSecret
+from handlers.ports import DATAVERSE, WEBHOOK
 from sagas.demo import SIGNING_SECRET, emulated_settings
 from tests.end_to_end.cli import Terminal
 from tests.end_to_end.scene import key
@@ -29,11 +32,11 @@ from tests.sagas.world import World
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-    from uuid import UUID
 
     from sagas.run import Organisation
     from tests.conftest import Server
 
+NOBODY = UUID(int=4711)
 NOWHERE = "postgresql://operator:hunter2@127.0.0.1:1/nowhere"
 BARE = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
@@ -45,7 +48,7 @@ class Desk:
     terminal: Terminal
     world: World
     fcm: FcmEmulator
-    portal: PortalEmulator
+    portal: PortalEmulator | DataverseEmulator
     organisation: Organisation
 
     async def run(self, *args: object, **env: str | None) -> Any:
@@ -83,13 +86,19 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk_on(dsn: str, folder: Path) -> AsyncIterator[Desk]:
+async def desk_on(dsn: str, folder: Path, *, channel: str = WEBHOOK) -> AsyncIterator[Desk]:
     """A desk on a migrated database, in real time."""
+    receiver: PortalEmulator | DataverseEmulator = (
+        DataverseEmulator()
+        if channel == DATAVERSE
+        else PortalEmulator(secrets=[SigningSecret.parse(SIGNING_SECRET)])
+    )
     async with (
         FcmEmulator(public_key=key().public_key()) as fcm,
-        PortalEmulator(secrets=[SigningSecret.parse(SIGNING_SECRET)]) as portal,
+        receiver as portal,
         World.on(dsn) as world,
     ):
+        world.channel = channel
         account, _ = service_account(fcm.token_url, key=key())
         given = emulated_settings(fcm, portal, json.dumps(account))
         env = {**BARE, "DATABASE_URL": dsn} | {
@@ -137,7 +146,8 @@ async def test_migrate_prints_the_sql_that_it_would_run(
 
     schema.shim.apply(empty_database)
     with psycopg.connect(empty_database, autocommit=True) as conn:
-        conn.execute(ran.out.encode())
+        for part in re.split(r"(?m)^(?:BEGIN|COMMIT);$", ran.out):  # as psql would: some are alone
+            conn.execute(part.encode())
     assert (await terminal.run("sweep", DATABASE_URL=empty_database)).code == 0
     down = await terminal.run("migrate", "--down", "base", DATABASE_URL=empty_database)
     assert down.code == 0
@@ -243,20 +253,136 @@ async def test_dead_letters_rise_again(desk: Desk) -> None:
     assert row.stored.visible is False
 
 
+async def test_dead_letters_by_the_way_they_failed(desk: Desk) -> None:
+    """Looked at, closed, counted, and raised: one first, then the rest."""
+    boss = await desk.world.coordinator(desk.organisation, role="hlf_admin")
+    mentors = [(await desk.mentor(-1))[0] for _ in range(4)]
+    for mentor in mentors:
+        desk.portal.deny(mentor)
+    await desk.json("nightly")
+    (group,) = await desk.json("dead", "groups")
+    named = group["failure_group"]
+    letters = [one["delivery_id"] for one in await desk.json("dead", "list", "--group", named)]
+    assert (group["handler"], group["letters"], len(letters)) == ("portal", 4, 4)
+    assert group["reason"] in (await desk.run("dead", "groups", "--handler", "portal")).out
+    assert str(letters[0]) in (await desk.run("dead", "list", "--since", "1h")).out
+    assert await desk.json("dead", "list", "--handler", "fcm") == []
+
+    closing = ("dead", "dismiss", "--delivery", letters[0], "--actor", "op", "--why", "has left")
+    assert (await desk.run(*closing, "--dry-run")).out == "1 dead letters would be dismissed\n"
+    closed = await desk.json(*closing)
+    assert (closed["found"], closed["raised"]) == (1, [letters[0]])
+    again = await desk.run(*closing)
+    assert (again.code, f"no dead letter (any more): {letters[0]}" in again.complaint()) == (
+        1,
+        True,
+    )
+    assert "settled as withdrawn (dismissed)" in (await desk.run("explain", letters[0])).out
+
+    asked = await desk.json("retry", "--failure-group", named, "--actor", boss, "--dry-run")
+    assert asked == {"made_due": 0, "redriven": 3, "dry_run": True}
+    risen = await desk.run("retry", "--failure-group", named, "--actor", boss)
+    assert (risen.code, risen.out) == (0, "0 waiting made due, 3 dead redriven\n")
+    assert await desk.audited() == ("dead.retry_group", "hlf_admin", "done")
+    assert (await desk.run("relay", "--drain")).code == 0  # and they die again
+
+    for mentor in mentors:
+        desk.portal.admit(mentor)
+    every = ("redrive", "--group", named, "--actor", "op", "--why", "admitted")
+    counted = await desk.json(*every, "--dry-run")
+    assert (counted["found"], counted["operation_id"], counted["raised"]) == (3, None, [])
+    assert (await desk.run(*every, "--dry-run")).out.startswith("portal: 3 ready, 0 withdrawn")
+    begun = await desk.run(*every, "--canary", "--pace", "50/s")
+    assert begun.code == 0
+    assert "1 of 3 redriven now" in begun.out
+    assert "relays redrive the other 2 when it was done" in " ".join(begun.out.split())
+    assert (await desk.run("relay", "--drain")).code == 0
+    assert await desk.json("dead", "list") == []
+
+
+async def test_unknown_outcomes_are_listed_and_resolved(desk: Desk) -> None:
+    """A push whose connection broke after it was sent; a person finds out what became of it."""
+    mentor, _ = await desk.mentor(7)
+    await desk.world.rows(
+        "update device_tokens set address = 'drop-1' where user_id = %s returning id", mentor
+    )
+    await desk.json("nightly")
+    (held,) = await desk.json("unknown", "list")
+    delivery = held["delivery_id"]
+    assert (held["handler"], held["reason"]) == ("fcm", "fcm_connection_lost")
+    assert str(delivery) in (await desk.run("unknown", "list", "--handler", "fcm")).out
+
+    act = ("unknown", "resolve", delivery, "--as", "delivered", "--actor", "op", "--why", "asked")
+    assert (await desk.json(*act)) == {
+        "resolved": [delivery], "not_held": [], "as": "delivered"
+    }  # fmt: skip
+    assert await desk.json("unknown", "list") == []
+    assert (await desk.json("explain", delivery))["state"] == "done"
+    perhaps = await desk.run("unknown", "resolve", delivery, "--as", "perhaps", "--actor", "op")
+    assert (perhaps.code, "'delivered', 'not-delivered'" in perhaps.err) == (2, True)
+    again = await desk.run(*act)
+    assert (again.code, f"not held as unknown (any more): {delivery}" in again.err) == (1, True)
+
+
+async def test_routes_backfill_and_prune(desk: Desk) -> None:
+    """A route is dropped with what waits; what was published meanwhile is given back."""
+    mentors = [await desk.mentor(100) for _ in range(2)]
+    syncs = [("force-sync", mentor, "--actor", coordinator) for mentor, coordinator in mentors]
+    await desk.run("pause", "portal", "--why", "it moves house", "--actor", "op")
+    await desk.json(*syncs[0])
+    routes = {(one["topic"], one["handler"]): one for one in await desk.json("route", "list")}
+    assert routes["visibility.changed", "portal"]["waiting"] == 1
+    assert "visibility.changed" in (await desk.run("route", "list")).out
+
+    drop = ("route", "drop", "visibility.changed", "portal", "--actor", "op")
+    refused = await desk.run(*drop)
+    assert refused.code == 1
+    assert refused.complaint().startswith("1 deliveries of visibility.changed wait for portal")
+    assert await desk.json(*drop, "--withdraw") == {
+        "was_there": True, "withdrawn": 1, "left": 0
+    }  # fmt: skip
+    await desk.json(*syncs[1])  # nobody tells the portal of this one
+
+    past = ("backfill", "portal", "--since", "2020-01-01T00:00:00Z")
+    dry = await desk.run(*past, "--dry-run")
+    assert dry.out.startswith("portal would be given 1 messages")
+    assert (await desk.json(*past))["sent"] == 1
+    assert (await desk.json(*past))["sent"] == 0
+    await desk.run("resume", "portal", "--actor", "op")
+    running = await desk.run(*past)
+    assert (running.code, "run `outbox pause portal` first" in running.complaint()) == (1, True)
+    assert (await desk.run("relay", "--drain")).code == 0
+    rows = [desk.portal.row(mentor) for mentor, _ in mentors]
+    assert [row and row.stored.version for row in rows] == [None, 1]
+
+    pruned = await desk.json("prune", "--dry-run")
+    assert (pruned["dry_run"], pruned["gone"]["messages"]) == (True, 0)
+    assert (await desk.run("prune")).out.startswith("deleted: 0 messages")
+
+
 @pytest.mark.parametrize(
     ("args", "code", "complaint"),
     [
-        (("retry", "--actor", uuid4()), 2, "give one of --delivery ID, --mentor ID or --all-dead"),
-        (("retry", "--actor", uuid4(), "--delivery", 1, "--all-dead"), 2, "give one of"),
-        (("retry", "--actor", uuid4(), "--mentor", uuid4(), "--dry-run"), 2, "--dry-run goes with"),
-        (("retry", "--actor", uuid4(), "--mentor", uuid4()), 1, "there is no mentor"),
-        (("retry", "--actor", uuid4(), "--delivery", 4711), 1, "delivery 4711 is nothing"),
-        (("force-sync", uuid4(), "--actor", uuid4()), 1, "there is no mentor"),
+        (("retry", "--actor", NOBODY), 2, "--failure-group ID or --all-dead"),
+        (("retry", "--actor", NOBODY, "--delivery", 1, "--all-dead"), 2, "give one of"),
+        (("retry", "--actor", NOBODY, "--mentor", NOBODY, "--dry-run"), 2, "does not go with"),
+        (("retry", "--actor", NOBODY, "--mentor", NOBODY), 1, "there is no mentor"),
+        (("retry", "--actor", NOBODY, "--delivery", 4711), 1, "delivery 4711 is nothing"),
+        (("force-sync", NOBODY, "--actor", NOBODY), 1, "there is no mentor"),
+        (("dead", "list", "--since", "lately"), 2, "neither like 90m, 12h or 7d"),
+        (("dead", "dismiss", "--actor", "me", "--why", "x"), 2, "give --delivery ID"),
+        (("redrive", "--actor", "me"), 2, "give one of --delivery ID, --group ID"),
+        (("redrive", "--actor", "me", "--all", "--since", "1h"), 2, "goes with --handler"),
+        (("redrive", "--actor", "me", "--all", "--pace", "fast"), 2, "is not like 20/s"),
+        (("redrive", "--actor", "me", "--group", "abc"), 1, "group 'abc' has no dead letters"),
+        (("backfill", "nobody", "--since", "2026-03-02T00:00:00Z"), 2, "no handler 'nobody'"),
+        (("backfill", "fcm", "--since", "lately"), 2, "is no instant"),
+        (("route", "drop", "no.topic", "fcm", "--actor", "me"), 2, "has no route to fcm"),
         (("explain", 4711), 1, "there is no delivery 4711"),
         (("saga", "show", 4711), 1, "there is no saga 4711"),
         (("pause", "nobody", "--why", "x", "--actor", "me"), 2, "there is no handler 'nobody'"),
         (("relay", "--only", "nobody,fcm"), 2, "no handler nobody; there are alerts, fcm"),
-        (("relay", "--transport", "pigeon"), 2, "'pigeon' is not available"),
+        (("relay", "--transport", "pigeon"), 2, "there is no transport 'pigeon'"),
         (("reconcile",), 2, "the database has no organisation to compare"),
         (("nightly", "--as-of", "2026-03-02T00:05:00"), 2, "has no zone"),
         (("nightly", "--as-of", "yesterday"), 2, "is no instant"),
@@ -351,7 +477,7 @@ async def test_force_sync(desk: Desk) -> None:
 
 
 async def test_reconcile_ends_with_what_it_found(desk: Desk) -> None:
-    """RCN: 3 drift, 0 none, 4 incomplete; the same report as table, JSON and CSV."""
+    """RCN-4: 3 drift, 0 none, 4 incomplete; the same report as table, JSON, CSV and page."""
     mentor, _ = await desk.mentor(100)
     (missing,) = await desk.json("reconcile", "--dry-run", code=3)
     assert missing["totals"] == {"missing": 1}
@@ -361,6 +487,9 @@ async def test_reconcile_ends_with_what_it_found(desk: Desk) -> None:
     assert as_csv.code == 3
     (row,) = csv.DictReader(io.StringIO(as_csv.out))
     assert (row["mentor_id"], row["verdict"]) == (str(mentor), "missing")
+    as_page = await desk.run("reconcile", "--dry-run", "--format", "html", "--language", "en")
+    assert (as_page.code, as_page.out.startswith("<!doctype html>")) == (3, True)
+    assert f'<td class="id">{mentor}</td><td>Missing on the portal</td>' in as_page.out
     repaired = await desk.run("reconcile")
     assert (repaired.code, str(mentor) in repaired.out) == (3, True)
     assert "1 re-sent" in repaired.out
@@ -375,6 +504,29 @@ async def test_reconcile_ends_with_what_it_found(desk: Desk) -> None:
     (broken,) = await desk.json("reconcile", code=4)
     assert broken["complete"] is False
     assert broken["repaired"] == 0
+
+
+async def test_duplicates_are_listed_and_closed_with_a_note(desk: Desk) -> None:
+    """RCN-7: a person looks, and says what was found."""
+    assert "no duplicates wait" in (await desk.run("duplicates", "list")).out
+    alert = await desk.world.value(
+        "insert into dashboard_alerts (type, organisation_id, subject, text, due_at)"
+        " values ('duplicate_log_entries', %s, 'pause:x', 'text', now() - interval '1 h')"
+        " returning id",
+        desk.organisation.id,
+    )
+    (listed,) = await desk.json("duplicates", "list")
+    assert (listed["alert_id"], listed["overdue"]) == (str(alert), True)
+    close = ("duplicates", "close", alert, "--note", "written by hand", "--actor")
+    other = await desk.world.coordinator(desk.organisation)
+    refused = await desk.run(*close, other)
+    assert (refused.code, "an admin of the organisation" in refused.complaint()) == (1, True)
+
+    admin = await desk.world.coordinator(desk.organisation, role="org_admin")
+    closed = await desk.run(*close, admin)
+    assert (closed.code, closed.out) == (0, f"{alert} is closed\n")
+    again = await desk.run(*close, admin)
+    assert (again.code, "is no open review" in again.complaint()) == (1, True)
 
 
 async def test_health_tells_rejected_credentials(desk: Desk) -> None:

@@ -194,7 +194,10 @@ async def relay_until_drained(dsn: str, out: Outside, log: Path) -> int:
 async def test_t0_10_ten_kills_lose_nothing_and_repeat_nothing(
     database: str, tmp_path: Path
 ) -> None:
-    """T0.10, DSP-4, P2, P4, P10: each inbox row once, both sides equal, no push twice."""
+    """T0.10, DSP-4, DSP-6, P2, P4, P10: each inbox row once, both sides equal, no push twice.
+
+    At most the ten calls that were begun are in doubt after a kill.
+    """
     least = 2 * (REMINDED + LAPSED) - KILLS * 10  # a push and a POST each, but for calls cut off
     plan = sorted(Random(SEED).sample(range(1, least), KILLS))  # noqa: S311 - moments
     async with outside(Killer(plan)) as out, World.on(database) as world:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import pytest
 from structlog.testing import capture_logs
 
 from handlers.emulators.fcm import Outage
@@ -126,6 +128,33 @@ async def test_t0_2_the_second_and_the_fourth_fail(scene: Scene) -> None:
     assert report.outcome == "completed"
 
 
+async def test_t0_2_the_worked_dispatch_and_its_next_run(scene: Scene) -> None:
+    """T0.2, RES-2, DED-10: the summary by its names, and then only the second and the fourth."""
+    hlf = await scene.world.organisation("HLF", visibility_channel="none")
+    given = ("ok-1", "unreg-2", "ok-3", "unreg-4", "ok-5")
+    mentors = [await candidate(scene, hlf, address) for address in given]
+
+    report = await scene.night()
+
+    assert report.pushes.as_json() == {"successCount": 3, "failureCount": 2, "skippedCount": 0}
+    assert [(await log_of(scene, mentor))[0] for mentor in mentors] == [
+        "delivered", "failed", "delivered", "failed", "delivered"
+    ]  # fmt: skip
+    await scene.pass_time(days=1)
+    for place in (1, 3):
+        await scene.world.conn.execute(
+            "insert into device_tokens (user_id, address, last_seen_at) values (%s, %s, %s)",
+            [mentors[place], f"ok-new-{place + 1}", scene.world.now],
+        )
+    sent = scene.fcm.sends
+    again = await scene.night()
+
+    assert (again.total.retried, again.total.created) == (2, 0)
+    assert addresses(scene) == ["ok-1", "ok-3", "ok-5", "ok-new-2", "ok-new-4"]
+    assert scene.fcm.sends == sent + 2
+    assert await scene.statuses() == {"delivered": 5}
+
+
 async def test_t0_2_the_next_night_tries_only_what_failed(scene: Scene) -> None:
     """T0.2, T4.3, DED-10: three attempts a night, and the same row is taken up the next night."""
     hlf = await scene.world.organisation("HLF", visibility_channel="none")
@@ -206,6 +235,23 @@ async def test_t0_5_two_hundred_candidates_ten_at_a_time(scene: Scene) -> None:
     assert len(set(addresses(scene))) == len(scene.fcm.deliveries) == 200
     assert report.pushes == DispatchSummary(200, 0, 0)
     assert report.total.processed == 400
+
+
+@pytest.mark.slow
+async def test_prf_1_two_hundred_records_within_ten_seconds(scene: Scene) -> None:
+    """PRF-1, PRF-2, T2.9: from certificate to device at 100 ms a push, ten at a time."""
+    hlf = await scene.world.organisation("HLF", visibility_channel="none")
+    for number in range(200):
+        await candidate(scene, hlf, f"ok-{number}")
+    scene.fcm.latency_seconds = 0.1
+
+    began = time.perf_counter()
+    report = await scene.night()
+    took = time.perf_counter() - began
+
+    assert report.pushes == DispatchSummary(200, 0, 0)
+    assert scene.fcm.in_flight_max == 10
+    assert 2 < took < 10
 
 
 async def test_t0_7_the_same_night_again_dispatches_nothing(scene: Scene) -> None:
@@ -353,8 +399,9 @@ async def test_a_page_with_200_is_unknown_and_lost_nowhere(scene: Scene) -> None
 
     async with scene.stage.opened() as conn:
         done = await operator.retry_delivery(
-            conn, delivery_id=delivery, actor_id=boss, now=scene.stage.clock.now(), dry_run=False
-        )
+            conn, app=scene.stage.app, delivery_id=delivery, actor_id=boss,
+            now=scene.stage.clock.now(), dry_run=False,
+        )  # fmt: skip
     await scene.drain()
 
     assert done.made_due == 1

@@ -1,4 +1,7 @@
-"""The portal follows us, whatever happens on the way; and people are told while it does not."""
+"""The portal follows us, whatever happens on the way; and people are told while it does not.
+
+SYN-1: every test runs through the webhook and through Dataverse, and asks what holds for both.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import pytest
+
 from handlers.emulators.portal_faults import Route, Silence
 from handlers.http import http_client
 from handlers.portal import Reason, WantedVisibility
 from handlers.portal.answers import Stale
-from handlers.settings import ApplicationSettings
+from handlers.ports import DATAVERSE, WEBHOOK, visibility_ports
+from handlers.settings import ApplicationSettings, Newest
 from outbox import redrive
 from outbox.health import check_credentials
-from sagas import coordinator, queries_demo
-from sagas.app import portal_port
+from sagas import coordinator, jobs, queries_demo
 from sagas.demo import emulated_settings
-from sagas.nightly import sweep_all
-from sagas.run import RunContext
-from sagas.wiring import night_wiring
+from sagas.wiring import job_parts
 from tests.end_to_end.scene import ALR_1, Scene, until
 from tests.sagas.world import NOW
 
@@ -29,11 +32,11 @@ if TYPE_CHECKING:
 PENDING = "dynamics_sync_pending"
 
 
-def told_to(scene: Scene, mentor: UUID) -> list[tuple[int | None, int | None, str | None]]:
-    """Version, status and outcome of every POST about a mentor."""
-    return [
-        (each.version, each.status, each.outcome) for each in scene.portal.requests(mentor=mentor)
-    ]
+@pytest.fixture(params=[WEBHOOK, DATAVERSE])
+def channel(request: pytest.FixtureRequest) -> str:
+    """Both ways to the portal."""
+    found: str = request.param
+    return found
 
 
 async def renew(scene: Scene, mentor: UUID) -> None:
@@ -48,10 +51,10 @@ async def renew(scene: Scene, mentor: UUID) -> None:
 
 async def sweep(scene: Scene) -> int:
     """Pause who has lapsed; how many."""
-    wiring = night_wiring(scene.stage.app, scene.stage.dsn, lambda _stage, _facts: None)
-    swept, failures = await sweep_all(wiring, RunContext(uuid4(), scene.stage.clock.now()))
-    assert not failures
-    return swept.paused
+    parts = job_parts(scene.stage.app, scene.stage.dsn, lambda _stage, _facts: None)
+    swept = await jobs.run("sweep", parts)
+    assert not swept.failures
+    return int(swept.summary["paused"])
 
 
 async def lapse(scene: Scene) -> tuple[UUID, UUID]:
@@ -65,7 +68,7 @@ async def lapse(scene: Scene) -> tuple[UUID, UUID]:
 
 
 async def test_t0_11_a_failed_sync_alerts_and_heals_by_itself(scene: Scene) -> None:
-    """T0.11: he stays paused, the event pending, the text is exact, the ladder clears it."""
+    """T0.11, PAU-5, SYN-4: he stays paused, pending, the text is exact, the ladder clears it."""
     mentor, _ = await lapse(scene)
     scene.portal.outage(status=503)
 
@@ -103,7 +106,9 @@ async def test_t0_11_a_manual_retry_heals_at_once(scene: Scene) -> None:
 
     async with scene.stage.opened() as conn:
         now = scene.stage.clock.now()
-        retried = await coordinator.retry_sync(conn, mentor_id=mentor, actor_id=person, now=now)
+        retried = await coordinator.retry_sync(
+            conn, app=scene.stage.app, mentor_id=mentor, actor_id=person, now=now
+        )
     await scene.drain()
 
     assert (retried.made_due, retried.redriven) == (1, 0)
@@ -112,14 +117,13 @@ async def test_t0_11_a_manual_retry_heals_at_once(scene: Scene) -> None:
 
 
 async def test_the_worked_saga_to_the_second(scene: Scene) -> None:
-    """503, an answer lost after it was applied, a duplicate; then a late copy of the past."""
+    """SYN-5: 503, an answer lost after it was applied, a duplicate; then a late copy."""
     mentor, _ = await lapse(scene)
     for _ in range(4):
         await scene.bump(mentor)
         await scene.drain()
     first_night = datetime(2026, 3, 3, 0, 5, 3, tzinfo=UTC)
     scene.stage.clock.set(first_night)
-    scene.portal.log.clear()
 
     assert await sweep(scene) == 1  # 00:05:03
     assert await scene.sync_of(mentor) == (6, "pending")
@@ -131,10 +135,19 @@ async def test_the_worked_saga_to_the_second(scene: Scene) -> None:
     assert await scene.alert_types() == [PENDING]
     await scene.later(seconds=30)  # 00:05:39
 
-    assert [each.at - first_night for each in scene.portal.requests(mentor=mentor)] == [
+    attempts = await scene.world.rows(
+        "select r.settled_at as at from outbox.receipt r join outbox.message m"
+        " on m.id = r.message_id where r.handler = 'portal' and m.payload ->> 'version' = '6'"
+        " order by r.id"
+    )
+    assert [each["at"] - first_night for each in attempts] == [
         timedelta(seconds=seconds) for seconds in (1, 6, 36)
     ]
-    assert told_to(scene, mentor) == [(6, 503, None), (6, None, None), (6, 200, "duplicate")]
+    assert (await scene.answers(mentor))[-3:] == [
+        (6, "retry", "portal_http_503"),
+        (6, "retry", "portal_connection"),
+        (6, "done", "duplicate"),
+    ]
     assert await scene.sync_of(mentor) == (6, "delivered")
     assert await scene.alerts() == []
     (closed,) = await scene.alerts(resolved=True)
@@ -159,7 +172,8 @@ async def late_copy_is_harmless(scene: Scene, mentor: UUID, *, version: int, new
     """SYN-2: an overtaken call reaches the portal after all, and changes nothing there."""
     settings = ApplicationSettings(**emulated_settings(scene.fcm, scene.portal, "{}"))
     async with http_client(timeout=timedelta(seconds=5), connections_max=1) as http:
-        port = portal_port(settings, http, scene.stage.clock)
+        ports = visibility_ports(Newest(settings), http, scene.stage.clock)
+        port = ports[scene.world.channel]
         late = WantedVisibility(
             mentor_id=mentor, organisation="HLF", version=version, visible=True,
             reason=Reason.RECONCILE, effective_at=NOW, changed_at=NOW,
@@ -182,18 +196,18 @@ async def test_accepted_is_confirmed_by_reading_back(scene: Scene) -> None:
     assert await scene.alerts() == []
     await scene.later(seconds=60)
     assert await scene.alert_types() == [PENDING]
-    assert scene.portal.requests(Route.READ) == []
+    assert await scene.answers(mentor, "portal_read") == []
 
     await scene.later(minutes=14)
 
-    assert len(scene.portal.requests(Route.READ, mentor)) == 1
+    assert await scene.answers(mentor, "portal_read") == [(2, "done", "confirmed")]
     assert await scene.sync_of(mentor) == (2, "delivered")
     assert await scene.alerts() == []
     assert await scene.open_sagas() == 0
 
 
 async def test_accepted_and_lost_is_asked_for_until_it_is_there(scene: Scene) -> None:
-    """SYN-13: the portal accepts and does nothing; the saga does not believe it."""
+    """SYN-9, SYN-13, T1.10: the portal accepts and does nothing; a forced sync gets through."""
     mentor, person = await scene.known_mentor(await scene.world.organisation())
     scene.portal.script(status=202, body=b"")
     await scene.pause(mentor)
@@ -201,7 +215,7 @@ async def test_accepted_and_lost_is_asked_for_until_it_is_there(scene: Scene) ->
     for _ in range(3):
         await scene.later(minutes=15)
 
-    assert len(scene.portal.requests(Route.READ, mentor)) == 3
+    assert await scene.answers(mentor, "portal_read") == [(2, "done", "not_yet")] * 3
     assert await scene.alert_types() == [PENDING]
 
     async with scene.stage.opened() as conn:
@@ -227,6 +241,9 @@ async def test_a_portal_ahead_is_overtaken(scene: Scene) -> None:
     assert await scene.alerts() == []
     (alert,) = await scene.alerts(resolved=True)
     assert alert["type"] == "portal_ahead"
+    await scene.later(seconds=60)
+    assert await scene.alerts() == []
+    assert await scene.open_sagas() == 0
 
 
 async def test_a_conflict_is_settled_by_a_version_of_its_own(scene: Scene) -> None:
@@ -239,7 +256,9 @@ async def test_a_conflict_is_settled_by_a_version_of_its_own(scene: Scene) -> No
     row = scene.portal.row(mentor)
     assert row is not None
     assert (row.stored.version, row.stored.visible) == (3, False)
-    assert told_to(scene, mentor)[1:] == [(2, 409, None), (3, 200, "applied")]
+    assert await scene.answers(mentor) == [
+        (1, "done", "applied"), (2, "done", "conflict"), (3, "done", "applied")
+    ]  # fmt: skip
     assert await scene.alerts() == []
 
 
@@ -259,7 +278,7 @@ async def test_two_databases_do_not_leapfrog_for_ever(scene: Scene) -> None:
 
 
 async def test_a_hold_alerts_within_a_minute(scene: Scene) -> None:
-    """SYN-11: Retry-After holds all, spends no attempt, and hides nothing from people."""
+    """SYN-11, T1.10: Retry-After holds all, spends no attempt, and hides nothing from people."""
     hlf = await scene.world.organisation()
     first, _ = await scene.known_mentor(hlf)
     second, _ = await scene.known_mentor(hlf)
@@ -268,13 +287,13 @@ async def test_a_hold_alerts_within_a_minute(scene: Scene) -> None:
     await scene.drain()
     await scene.pause(second)
     await scene.drain()
-    posts = len(scene.portal.requests())
-    assert told_to(scene, second)[1:] == []
+    called, of_second = scene.called(), scene.called(second)
+    assert scene.called(first) > 0
     assert await scene.alerts() == []
 
     await scene.later(seconds=60)
     assert [alert["text"] for alert in await scene.alerts()] == [ALR_1, ALR_1]
-    assert len(scene.portal.requests()) == posts
+    assert (scene.called(), scene.called(second)) == (called, of_second)
 
     scene.portal.heal()
     await scene.later(seconds=60)
@@ -290,13 +309,14 @@ async def test_a_paused_destination_alerts_within_a_minute(scene: Scene) -> None
     """An operator pauses the portal: nothing is sent, and coordinators learn it all the same."""
     mentor, _ = await scene.known_mentor(await scene.world.organisation())
     await pause_portal(scene, paused=True)
+    called = scene.called()
     await scene.pause(mentor)
     await scene.drain()
     await scene.later(seconds=59)
     assert await scene.alerts() == []
     await scene.later(seconds=1)
     assert await scene.alert_types() == [PENDING]
-    assert len(told_to(scene, mentor)) == 1
+    assert scene.called() == called
 
     await pause_portal(scene, paused=False)
     await scene.drain()
@@ -323,10 +343,10 @@ async def test_rejected_credentials_alert_at_once_and_resume_after_the_check(sce
 
     (alert,) = await scene.alerts()
     assert (alert["type"], alert["severity"]) == ("credential_failure", "critical")
-    posts = len(told_to(scene, mentor))
+    called = scene.called()
     await scene.later(seconds=60)
     assert await scene.alert_types() == ["credential_failure", PENDING]
-    assert len(told_to(scene, mentor)) == posts
+    assert scene.called() == called
 
     scene.portal.heal()
     checks = await check_credentials(scene.stage.app, scene.stage.dsn)
@@ -381,7 +401,7 @@ async def test_a_renewal_races_with_a_pending_pause(scene: Scene) -> None:
     assert await sweep(scene) == 1
     scene.portal.script(silence=Silence.HANG)
     sending = asyncio.create_task(scene.drain())
-    await until(lambda: len(told_to(scene, mentor)) == 2)
+    await until(lambda: 2 in {each.version for each in scene.portal.requests(mentor=mentor)})
     await renew(scene, mentor)
     scene.portal.heal()
     await sending
@@ -391,8 +411,7 @@ async def test_a_renewal_races_with_a_pending_pause(scene: Scene) -> None:
     row = scene.portal.row(mentor)
     assert row is not None
     assert (row.stored.version, row.stored.visible) == (3, True)
-    posts = told_to(scene, mentor)  # the token of yesterday costs one 401
-    assert [version for version, status, _ in posts if status != 401] == [1, 2, 3]
+    assert [version for version, _, _ in await scene.answers(mentor)][-2:] == [2, 3]
     assert await scene.sync_of(mentor) == (3, "delivered")
     assert await scene.alerts() == []
     superseded = await scene.world.value(
@@ -412,6 +431,90 @@ async def test_a_page_instead_of_an_answer_loses_nothing(scene: Scene) -> None:
 
     await scene.later(seconds=5)
 
-    assert told_to(scene, mentor)[1:] == [(2, 200, None), (2, 200, "applied")]
+    assert (await scene.answers(mentor))[1:] == [
+        (2, "retry", "portal_html"), (2, "done", "applied")
+    ]  # fmt: skip
     assert await scene.sync_of(mentor) == (2, "delivered")
     assert await scene.alerts() == []
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_a_retired_endpoint_ends_in_its_alert(scene: Scene, *, by_hand: bool) -> None:
+    """410, ALR-2: nobody is paused for good; a person, or the next reconciliation, heals it."""
+    mentor, person = await scene.known_mentor(await scene.world.organisation())
+    scene.portal.script(status=410, times=None)
+    await scene.pause(mentor)
+    await scene.drain()
+    assert await scene.alert_types() == ["endpoint_retired"]
+    await scene.later(seconds=60)
+    assert [each["text"] for each in await scene.alerts() if each["type"] == PENDING] == [ALR_1]
+    await scene.later(hours=2)
+    assert (await scene.answers(mentor))[1:] == [(2, "dead", "endpoint_retired")]
+
+    scene.portal.heal()
+    if by_hand:
+        async with scene.stage.opened() as conn:
+            now = scene.stage.clock.now()
+            retried = await coordinator.retry_sync(
+                conn, app=scene.stage.app, mentor_id=mentor, actor_id=person, now=now
+            )
+        assert (retried.made_due, retried.redriven) == (0, 1)
+        await scene.drain()
+    else:
+        report = await scene.stage.reconcile()
+        assert report.totals == {"behind": 1}
+
+    assert await scene.sync_of(mentor) == (2 if by_hand else 3, "delivered")
+    assert await scene.alerts() == []
+    assert await scene.open_sagas() == 0
+
+
+async def test_t1_10_drift_is_found_and_repaired_by_ordinary_messages(scene: Scene) -> None:
+    """T1.10, RCN-1, RCN-3: somebody edits the portal; the next comparison repairs it."""
+    hlf = await scene.world.organisation()
+    hidden, _ = await scene.known_mentor(hlf)
+    shown, _ = await scene.known_mentor(hlf)
+    lost, _ = await scene.known_mentor(hlf)
+    await scene.pause(hidden)
+    await scene.drain()
+    await scene.pass_time(hours=1)
+    now = scene.stage.clock.now()
+    scene.portal.store.put(hidden, version=1, visible=True, now=now)
+    scene.portal.store.put(shown, version=0, visible=False, now=now)
+    scene.portal.store.remove(lost)
+    stranger = uuid4()
+    scene.portal.store.put(stranger, version=3, visible=True, now=now)
+
+    report = await scene.stage.reconcile()
+
+    assert report.totals == {"behind": 2, "missing": 1, "orphan": 1}
+    assert report.items[0].mentor_id == hidden  # RCN-8: wanted hidden, and shown
+    assert (report.complete, report.repaired) == (True, 3)
+    held = {}
+    for mentor in (hidden, shown, lost):
+        row = scene.portal.row(mentor)
+        assert row is not None
+        held[mentor] = (row.stored.version, row.stored.visible)
+    assert held == {hidden: (3, False), shown: (2, True), lost: (2, True)}
+    again = await scene.stage.reconcile()
+    assert again.totals == {"in_sync": 3, "orphan": 1}
+    assert again.repaired == 0
+
+
+async def test_t1_10_a_listing_that_breaks_off_repairs_no_absence(scene: Scene) -> None:
+    """T1.10, RCN-3: who is only missing from half a list is left alone."""
+    hlf = await scene.world.organisation()
+    mentor, _ = await scene.known_mentor(hlf)
+    scene.portal.store.remove(mentor)
+    await scene.pass_time(hours=1)
+    scene.portal.script(status=503, times=None, routes=(Route.LIST,))
+
+    report = await scene.stage.reconcile()
+
+    assert (report.complete, report.repaired) == (False, 0)
+    assert scene.portal.row(mentor) is None
+    scene.portal.heal()
+    assert (await scene.stage.reconcile()).repaired == 1
+    row = scene.portal.row(mentor)
+    assert row is not None
+    assert (row.stored.version, row.stored.visible) == (2, True)

@@ -9,9 +9,13 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from handlers.portal.handler import PortalHandler
+from outbox import App, VirtualClock
 from sagas.coordinator import Forbidden, NoChannel, UnknownMentor, force_sync, retry_sync
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sagas.coordinator import Forced, Retried
     from sagas.run import Organisation
     from tests.sagas.world import World
@@ -23,10 +27,19 @@ async def force(world: World, mentor: UUID, actor: UUID) -> Forced:
         return await force_sync(conn, mentor_id=mentor, actor_id=actor, now=world.now)
 
 
+def at(now: datetime) -> App:
+    """An application with the one handler that is retried."""
+    app = App("desk", clock=VirtualClock(now))
+    app.add(PortalHandler({}).handler())
+    return app
+
+
 async def retry(world: World, mentor: UUID, actor: UUID) -> Retried:
     """Press *retry* on a connection of its own."""
     async with await psycopg.AsyncConnection.connect(world.dsn) as conn:
-        return await retry_sync(conn, mentor_id=mentor, actor_id=actor, now=world.now)
+        return await retry_sync(
+            conn, app=at(world.now), mentor_id=mentor, actor_id=actor, now=world.now
+        )
 
 
 async def audited(world: World) -> list[tuple[Any, ...]]:

@@ -105,3 +105,17 @@ def test_the_reach_of_a_run_is_exactly_what_has_a_tier(
     first, last = reach(policy, today=TODAY, go_live_on=go_live_on)
 
     assert (first <= expiry <= last) is fires
+
+
+@pytest.mark.parametrize(
+    ("lookback", "go_live_in", "first"),
+    [(30, None, -31), (0, None, -1), (30, -5, -6), (30, 3, 0), (30, 0, -1)],
+)
+def test_the_first_date_a_run_looks_at(lookback: int, go_live_in: int | None, first: int) -> None:
+    """ELG-3, by hand: the lapse is the day after, and go-live in the future leaves today."""
+    policy = Policy(Audience.MENTOR, (60, 30, 7), lapsed_lookback_days=lookback)
+    go_live_on = None if go_live_in is None else TODAY + timedelta(days=go_live_in)
+
+    found = reach(policy, today=TODAY, go_live_on=go_live_on)
+
+    assert found == (TODAY + timedelta(days=first), TODAY + timedelta(days=60))

@@ -10,15 +10,17 @@ from uuid import uuid4
 import psycopg
 from structlog.testing import capture_logs
 
+from sagas import holds, jobs, queries_jobs
 from sagas import nightly as night
-from sagas import queries_jobs
-from sagas.nightly import Wiring, nightly, sweep_all
+from sagas.nightly import Wiring, nightly
 from sagas.results import DataQuality, DispatchSummary, SweepResult
 from sagas.results import OrchestrationResult as Counts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from sagas.reconcile import Listing
+    from sagas.run import Organisation
     from tests.sagas.world import World
 
 
@@ -70,7 +72,7 @@ async def two_organisations(world: World) -> None:
 
 
 async def test_the_order_of_the_night_and_its_report(world: World) -> None:
-    """PAU-6, RES-4: each step in its place, and the report kept with the run."""
+    """PAU-6, RES-4, ARC-5 (all parts injected): each step in its place, and the report kept."""
     await two_organisations(world)
     parts = Parts(world)
 
@@ -117,11 +119,11 @@ async def test_a_second_run_exits_while_the_first_holds_the_lease(world: World) 
     await two_organisations(world)
     async with world.transaction() as conn:
         assert await queries_jobs.take_lease(
-            conn, job=night.JOB, holder=uuid4(), now=world.now, lease=night.LEASE
+            conn, job=night.JOB, holder=uuid4(), now=world.now, lease=holds.LEASE
         )
 
     refused = await nightly(Parts(world).wiring)
-    await world.at(world.now + night.LEASE + timedelta(seconds=1))
+    await world.at(world.now + holds.LEASE + timedelta(seconds=1))
     allowed = await nightly(Parts(world).wiring)
 
     assert (refused.outcome, refused.total) == ("already_running", Counts())
@@ -226,18 +228,23 @@ async def test_pushes_are_counted_by_how_they_ended(world: World) -> None:
     assert report.pushes.as_json() == {"successCount": 0, "failureCount": 6, "skippedCount": 0}
 
 
-async def test_a_sweep_of_its_own_takes_no_lease(world: World) -> None:
+async def test_a_sweep_waits_for_no_night(world: World) -> None:
     """PAU-7: every quarter of an hour, also beside a nightly run."""
     await two_organisations(world)
     async with world.transaction() as conn:
         await queries_jobs.take_lease(
-            conn, job=night.JOB, holder=uuid4(), now=world.now, lease=night.LEASE
+            conn, job=night.JOB, holder=uuid4(), now=world.now, lease=holds.LEASE
         )
 
-    swept, failures = await sweep_all(Parts(world).wiring, world.run())
+    swept = await jobs.run("sweep", jobs.Parts(Parts(world).wiring, no_portal))
 
-    assert (swept.paused, failures) == (1, {})
+    assert (swept.summary["paused"], swept.failures) == (1, {})
     assert await world.value("select count(*) from job_locks") == 1
+
+
+async def no_portal(_organisation: Organisation) -> Listing:
+    """What a sweep never asks."""
+    raise AssertionError
 
 
 async def test_findings_open_stay_and_close_themselves(world: World) -> None:

@@ -34,6 +34,7 @@ async def retry(scene: Scene, delivery: int, actor: UUID, *, dry_run: bool = Fal
     async with scene.stage.opened() as conn:
         return await operator.retry_delivery(
             conn,
+            app=scene.stage.app,
             delivery_id=delivery,
             actor_id=actor,
             now=scene.stage.clock.now(),
@@ -41,12 +42,15 @@ async def retry(scene: Scene, delivery: int, actor: UUID, *, dry_run: bool = Fal
         )
 
 
-async def retry_all(scene: Scene, actor: UUID, *, dry_run: bool = False) -> Redriven:
-    """Retry every dead letter."""
+async def retry_all(
+    scene: Scene, actor: UUID, *, dry_run: bool = False, group: str | None = None
+) -> Redriven:
+    """Retry every dead letter, or those of a failure group."""
     async with scene.stage.opened() as conn:
-        return await operator.retry_all_dead(
-            conn, actor_id=actor, now=scene.stage.clock.now(), dry_run=dry_run
-        )
+        return await operator.retry_dead(
+            conn, app=scene.stage.app, actor_id=actor, now=scene.stage.clock.now(),
+            dry_run=dry_run, failure_group=group,
+        )  # fmt: skip
 
 
 async def waiting_sync(scene: Scene, organisation: Organisation) -> tuple[UUID, UUID, int]:
@@ -123,7 +127,9 @@ async def test_a_dead_letter_rises_and_is_delivered(scene: Scene) -> None:
     assert await scene.sync_of(mentor) == (2, "delivered")
     assert await scene.alerts() == []
     outcomes = await scene.world.rows(
-        "select outcome, reason from outbox.receipt where delivery_id = %s order by id", delivery
+        "select outcome, coalesce(reason, detail ->> 'actor') as reason from outbox.receipt"
+        " where delivery_id = %s order by id",
+        delivery,
     )
     assert [(row["outcome"], row["reason"]) for row in outcomes] == [
         ("dead", "unknown_mentor"), ("redriven", str(coordinator)), ("done", None)
@@ -183,7 +189,7 @@ async def test_what_is_being_tried_is_left_alone(scene: Scene) -> None:
     hlf = await scene.world.organisation()
     mentor, coordinator = await scene.known_mentor(hlf)
     await scene.pause(mentor)
-    (claimed,) = await scene.stage.relay.lanes["portal"].claim(1)
+    (claimed,) = await scene.stage.relay.lanes["portal"].claims.claim(1)
 
     for dry_run in (True, False):
         found = await retry(scene, claimed.id, coordinator, dry_run=dry_run)

@@ -59,6 +59,10 @@ def test_own_thresholds_apply_only_under_the_flag() -> None:
         {"thresholds": [30], "per_run_date_tiers": "30"},
         {"thresholds": [30], "guard_hours": -1},
         {"thresholds": [30], "guard_hours": None},
+        {"thresholds": [30], "guard_hours": 169},
+        {"thresholds": [30], "lapsed_lookback_days": 3651},
+        {"thresholds": [30], "lapsed": "no"},
+        {"thresholds": [30], "grouping": None},
         {},
     ],
     ids=[
@@ -70,6 +74,10 @@ def test_own_thresholds_apply_only_under_the_flag() -> None:
         "tiers as text",
         "negative",
         "no number",
+        "over a week",
+        "over ten years",
+        "a word for a switch",
+        "no word",
         "empty",
     ],
 )
@@ -94,3 +102,13 @@ def test_single_tiers_may_fire_every_night() -> None:
         Cadence.PER_RUN_DATE,
         Cadence.PER_RUN_DATE,
     ]
+
+
+def test_a_policy_told_is_the_policy_read() -> None:
+    """CFG-1: what is shown, audited or sent to a client is a whole policy again."""
+    policy = Policy(
+        Audience.COORDINATOR, (60, 14), lapsed=False, cadence=Cadence.PER_RUN_DATE,
+        per_run_date_tiers=frozenset({"14", "lapsed"}), grouping=Grouping.PER_MENTOR,
+        in_doubt=InDoubt.RESEND_ONCE, lapsed_lookback_days=0, guard_hours=168,
+    )  # fmt: skip
+    assert policy_from_row(Audience.COORDINATOR, policy.as_json()) == policy

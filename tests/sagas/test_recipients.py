@@ -45,7 +45,7 @@ def directory(*present: Step, mentor_is_coordinator: bool = False) -> Directory:
 def test_the_first_step_that_finds_somebody_wins(
     present: tuple[Step, ...], recipients: tuple[UUID, ...], *, missing: bool
 ) -> None:
-    """REC-2 to REC-4; Anna coordinates both chapters and is told once."""
+    """REC-2, REC-3, REC-4; Anna coordinates both chapters and is told once."""
     found = resolve(MENTOR, directory(*present))
     assert found.recipients == recipients
     assert found.step is (present[0] if present else Step.NOBODY)
@@ -68,3 +68,5 @@ def test_a_batch_is_resolved_by_mentor() -> None:
     """Two certificates of one mentor ask once."""
     found = resolve_all([MENTOR, MENTOR], directory(Step.ASSIGNED))
     assert list(found) == [MENTOR]
+    assert (found[MENTOR].mentor_id, found[MENTOR].recipients) == (MENTOR, (CID,))
+    assert resolve(MENTOR, directory()).mentor_id == MENTOR

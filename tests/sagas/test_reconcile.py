@@ -138,7 +138,7 @@ async def test_drift_is_repaired_danger_first_and_orphans_only_reported(world: W
     assert (report.repaired, report.drift, report.complete) == (5, True, True)
     raised = await world.rows(
         "select payload ->> 'mentor_id' as id, payload ->> 'returned_version' as version"
-        " from outbox.message where topic = 'visibility.raise'"
+        " from outbox.message where topic = 'visibility.ahead'"
     )
     assert {(row["id"], row["version"]) for row in raised} == {
         (str(of["conflict"]), "5"),
@@ -153,6 +153,32 @@ async def test_drift_is_repaired_danger_first_and_orphans_only_reported(world: W
         of["danger"],
     )
     assert [tuple(row.values()) for row in seen] == [(5, True)]
+
+
+async def test_who_agrees_while_an_alert_is_open_is_told_to_his_saga(world: World) -> None:
+    """P10: an alert whose cause is gone is closed by the next report; others are left alone."""
+    organisation = await world.organisation()
+    fine, quiet, lost = [await settled(world, organisation, visible=False) for _ in range(3)]
+    await world.conn.execute(
+        "insert into dashboard_alerts (type, organisation_id, mentor_id, subject, text)"
+        " select unnest(%s::text[]), %s, id, 'mentor:' || id, 'text' from peer_mentors",
+        [["dynamics_sync_pending", "duplicate_dispatch"], organisation.id],
+    )
+    await world.conn.execute("delete from dashboard_alerts where mentor_id = %s", [quiet])
+    rows = [PortalRow(each, 5, visible=False, published_visible=False) for each in (fine, quiet)]
+    told = (
+        "select payload ->> 'mentor_id' as id, payload ->> 'version' as version,"
+        " payload -> 'alerts' as alerts, key from outbox.message where topic = 'visibility.in_sync'"
+    )
+
+    await compare(world, organisation, Listing(complete=True, rows=rows), dry_run=True)
+    assert await world.rows(told) == []
+    await compare(world, organisation, Listing(complete=False, rows=rows))
+    assert [tuple(row.values()) for row in await world.rows(told)] == [
+        (str(fine), "5", ["dynamics_sync_pending"], f"mentor:{fine}")
+    ]
+    await compare(world, organisation, Listing(complete=True, rows=rows))
+    assert {row["id"] for row in await world.rows(told)} == {str(fine), str(lost)}
 
 
 async def test_an_incomplete_listing_repairs_nothing_that_is_only_missing(world: World) -> None:

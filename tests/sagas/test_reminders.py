@@ -49,7 +49,7 @@ async def events(world: World, organisation: Organisation, name: str) -> list[An
 
 
 async def test_four_tiers_fire_once_and_the_same_batch_again_creates_nothing(world: World) -> None:
-    """The worked example, T2.2, T2.4, T2.5, T2.6, T0.7: exact counts, then none."""
+    """T2.2, T2.4, T2.5, T2.6, T0.7, RES-1, REC-1: the worked tier run, exactly; then none."""
     organisation = await world.organisation()
     await five(world, organisation)
 
@@ -86,11 +86,23 @@ async def test_a_mentor_without_a_device_is_created_but_not_queued(world: World)
     assert len(await world.requested()) == 3
 
 
+async def test_the_worked_tier_run_with_one_mentor_without_a_device(world: World) -> None:
+    """RES-1, PUSH-10, the worked tier run: created 4, queued 3, no_token 1."""
+    organisation = await world.organisation()
+    for days in (60, 30, 7, 61):
+        await world.mentor(organisation, days=days)
+    await world.mentor(organisation, days=-1, device=False)
+
+    found = await world.remind(organisation, MENTOR)
+
+    assert found == Counts(processed=5, created=4, queued=3, no_token=1, not_due=1)
+
+
 @pytest.mark.parametrize(
     "table", ["cert_expiry_reminders", "notification_items", "cert_notification_log"]
 )
 async def test_one_record_that_raises_leaves_the_others_running(world: World, table: str) -> None:
-    """T2.3 and D-7: whichever statement it breaks, it alone fails, is logged, and is made up."""
+    """T2.3, ARC-2, D-7: whichever statement it breaks, it alone fails, is logged, is made up."""
     organisation = await world.organisation()
     mentors = await five(world, organisation)
     await refuse(world, table, mentors[1])
@@ -176,6 +188,27 @@ async def test_the_escalation_of_a_coordinator_over_the_nights(world: World) -> 
     assert [row["threshold_tier"] for row in tiers] == ["30", "14", "7", "lapsed"]
 
 
+async def test_the_worked_next_night(world: World) -> None:
+    """T1.1, T1.2, T1.3, DED-2: 30 fires, 29 is skipped, 14 opens a new window and fires."""
+    organisation = await world.organisation()
+    chapter = await world.chapter(organisation)
+    await world.coordinator(organisation, chapter)
+    await world.mentor(organisation, chapter, days=30)
+
+    nights = []
+    for passed in (0, 1, 15):
+        await world.pass_days(passed)
+        nights.append(await world.remind(organisation, COORDINATOR))
+
+    once = Counts(processed=1, created=1, queued=1)
+    assert nights == [once, Counts(processed=1, skipped=1), once]
+    windows = await world.rows(
+        "select threshold_tier, certification_expiry_date - notification_window_start as opened"
+        " from cert_expiry_reminders order by created_at"
+    )
+    assert [tuple(row.values()) for row in windows] == [("30", 30), ("14", 14)]
+
+
 async def test_a_missed_night_is_made_up_and_passed_tiers_are_not(world: World) -> None:
     """TIER-5, TIER-6: first seen at 10 days, only the 14-day tier of today fires."""
     organisation = await world.organisation()
@@ -188,7 +221,7 @@ async def test_a_missed_night_is_made_up_and_passed_tiers_are_not(world: World) 
 
 
 async def test_three_entries_at_30_14_and_7_and_none_again(world: World) -> None:
-    """T1.7: through the view that reports read."""
+    """T1.7, ARC-7: through the view that reports read, under the names they know."""
     organisation = await world.organisation()
     chapter = await world.chapter(organisation)
     coordinator = await world.coordinator(organisation, chapter)
@@ -229,8 +262,8 @@ async def test_two_mentors_of_one_coordinator_are_two_rows_and_one_push(world: W
     assert [tuple(row.values()) for row in logged] == [(group["id"], 2)] * 2
 
 
-async def test_one_group_that_cannot_be_built_leaves_the_other_groups(world: World) -> None:
-    """T1.5, T1.6, GRP-4: the 30-day group fails; 14 and 7 go out; the 30-day one is made up."""
+async def test_t1_6_an_item_that_cannot_be_built_fails_alone(world: World) -> None:
+    """T1.5, T1.6, GRP-4: the 30-day group fails in part; all others go out; it is made up."""
     organisation = await world.organisation()
     chapter = await world.chapter(organisation)
     await world.coordinator(organisation, chapter)
@@ -241,10 +274,58 @@ async def test_one_group_that_cannot_be_built_leaves_the_other_groups(world: Wor
 
     found = await world.remind(organisation, COORDINATOR)
 
-    assert (found.created, found.failed, found.queued) == (2, 2, 2)
+    assert (found.created, found.failed, found.queued) == (3, 1, 3)
+    told = await world.rows(
+        "select g.kind, i.tier, i.mentor_id from notification_items i"
+        " join notification_groups g on g.id = i.group_id order by i.tier"
+    )
+    assert [tuple(row.values()) for row in told] == [
+        ("cert_expiry_reminder", tier, mentor)
+        for tier, mentor in zip(
+            ("14", "30", "7"), (mentors[2], mentors[1], mentors[3]), strict=True
+        )
+    ]
     await world.conn.execute("drop trigger refuse on notification_items")
     healed = await world.remind(organisation, COORDINATOR)
-    assert (healed.created, healed.skipped, healed.failed) == (2, 2, 0)
+    assert (healed.created, healed.skipped, healed.failed) == (1, 3, 0)
+
+
+async def test_a_digest_goes_out_without_the_item_it_cannot_hold(world: World) -> None:
+    """GRP-4, T1.5: one coordinator, three mentors, one of them refused; the other two are told."""
+    organisation = await world.organisation()
+    chapter = await world.chapter(organisation)
+    await world.coordinator(organisation, chapter)
+    mentors = [await world.mentor(organisation, chapter, days=days) for days in (30, 14, 7)]
+    await refuse(world, "cert_notification_log", mentors[1])
+
+    found = await world.remind(organisation, COORDINATOR)
+
+    assert (found.created, found.failed, found.queued) == (2, 1, 1)
+    (group,) = await world.rows("select id, kind from notification_groups")
+    assert await world.requested() == [group["id"]]
+    assert group["kind"] == "coordinator_digest"
+    items = await world.rows("select mentor_id from notification_items order by position")
+    assert [item["mentor_id"] for item in items] == [mentors[2], mentors[0]]
+
+
+async def test_a_recipient_whose_group_is_refused_leaves_the_others_told(world: World) -> None:
+    """GRP-4: no item of his group can be built, and nobody else's push is lost."""
+    organisation = await world.organisation()
+    for name in ("X", "Y"):
+        chapter = await world.chapter(organisation, name)
+        gone = await world.coordinator(organisation, chapter)
+        for days in (30, 7):
+            await world.mentor(organisation, chapter, days=days)
+    await world.conn.execute(
+        f"alter table notification_groups add constraint nobody check (recipient_id <> '{gone}')"
+    )
+
+    found = await world.remind(organisation, COORDINATOR)
+
+    assert (found.created, found.failed, found.queued) == (2, 2, 1)
+    told = await world.rows("select recipient_id from notification_groups")
+    assert gone not in {row["recipient_id"] for row in told}
+    assert await world.value("select count(*) from cert_expiry_reminders") == 2
 
 
 async def test_two_runs_at_the_same_moment_send_once(world: World) -> None:
@@ -296,7 +377,7 @@ async def test_a_renewal_in_place_opens_a_new_period(world: World) -> None:
 
 
 async def test_two_certificates_of_one_mentor_in_one_tier_are_two_reminders(world: World) -> None:
-    """D-4: the key tells certificates apart."""
+    """DED-1, D-4: the key tells certificates apart."""
     organisation = await world.organisation()
     mentor = await world.mentor(organisation, days=30)
     await world.certificate(organisation, mentor, days=30, kind="first_aid")
@@ -305,7 +386,7 @@ async def test_two_certificates_of_one_mentor_in_one_tier_are_two_reminders(worl
 
 
 async def test_per_run_date_fires_the_next_night_but_not_twice_a_day(world: World) -> None:
-    """D-2, the opt-in cadence."""
+    """DED-2, D-2: the opt-in cadence."""
     organisation = await world.organisation()
     await world.coordinator(organisation)
     await world.policy(organisation, "coordinator", [30], cadence="per_run_date")
@@ -410,7 +491,7 @@ async def test_a_failed_push_expires_with_its_tier_and_a_permanent_one_stays(wor
     ],
 )
 async def test_the_chain_of_recipients(world: World, setting: str, step: int) -> None:
-    """REC-2 to REC-4, T2.14, T4.8: who stands in is told, warned about and kept as a finding."""
+    """REC-2, REC-3, REC-4, T2.14, T4.8: who stands in is told, warned about, kept as a finding."""
     organisation = await world.organisation()
     chapter, elsewhere = [await world.chapter(organisation, name) for name in ("X", "Y")]
     mentor = await world.mentor(organisation, chapter, days=30)

@@ -36,6 +36,8 @@ class World:
     dsn: str
     conn: psycopg.AsyncConnection[dict[str, Any]]
     now: datetime = NOW
+    channel: str = "webhook"
+    """The way to the portal of an organisation that names none."""
 
     @classmethod
     @asynccontextmanager
@@ -80,10 +82,10 @@ class World:
         return value
 
     async def organisation(self, code: str = "HLF", **columns: Any) -> Organisation:
-        """An organisation; with a webhook to the portal unless the columns say otherwise."""
+        """An organisation; with the world's way to the portal unless the columns say otherwise."""
         given: dict[str, Any] = {
             "timezone": "Europe/Oslo",
-            "visibility_channel": "webhook",
+            "visibility_channel": self.channel,
             "go_live_date": None,
             **columns,
         }

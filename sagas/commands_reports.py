@@ -1,0 +1,88 @@
+"""`outbox duplicates`, and the page of a reconciliation."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID  # noqa: TC003 - typer reads it
+
+import typer
+from rich.table import Table
+
+from outbox.cli import AsJson, out, print_json, settings
+from sagas import queries, queries_reconcile, reviews
+from sagas.commands import Actor, application, refusals_told
+from sagas.verdicts import DRIFT
+from sagas.wiring import open_checked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sagas.queries_reviews import Review
+    from sagas.reconcile import ReconciliationReport
+
+RUNS_MAX = 30
+"""Earlier reports that the page's line goes through."""
+
+duplicates = typer.Typer(no_args_is_help=True, help="What was told or done twice, and its review.")
+
+
+@duplicates.command("list")
+def list_command(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show the duplicates nobody has reviewed yet, the first due first."""
+    app = application(context)
+
+    async def look() -> list[Review]:
+        async with open_checked(settings().required_database_url()) as conn:
+            return await reviews.list_open(conn, now=app.clock.now())
+
+    found = asyncio.run(look())
+    if as_json:
+        print_json(found)
+        return
+    table = Table("alert", "organisation", "type", "what", "due", "")
+    for each in found:
+        due = "" if each.due_at is None else f"{each.due_at:%Y-%m-%d %H:%M}"
+        late = "OVERDUE" if each.overdue else ""
+        table.add_row(str(each.alert_id), each.organisation, each.type, each.subject, due, late)
+    out().print(table if found else "no duplicates wait for a review")
+
+
+@duplicates.command("close")
+def close_command(
+    context: typer.Context,
+    alert_id: UUID,
+    actor: Actor,
+    note: Annotated[str, typer.Option("--note", help="What was found; name no people.")],
+) -> None:
+    """Close one with what was found; what happened twice stays where it is."""
+    app = application(context)
+
+    async def act() -> None:
+        async with open_checked(settings().required_database_url()) as conn:
+            await reviews.close(conn, alert_id, actor_id=actor, note=note, now=app.clock.now())
+
+    with refusals_told():
+        asyncio.run(act())
+    out().print(f"{alert_id} is closed")
+
+
+def print_page(reports: Sequence[ReconciliationReport], language: str) -> None:
+    """Print the reports as one HTML page, with the runs before them."""
+    from sagas import report_page  # noqa: PLC0415 - brings a library of charts along
+
+    async def earlier() -> dict[str, list[report_page.Run]]:
+        found = {}
+        async with open_checked(settings().required_database_url()) as conn:
+            places = {one.code: one.id for one in await queries.list_organisations(conn)}
+            for report in reports:
+                runs = await queries_reconcile.drift_of_runs(
+                    conn, places[report.organisation], limit=RUNS_MAX
+                )
+                found[report.organisation] = [
+                    report_page.Run(at, sum(totals.get(verdict, 0) for verdict in DRIFT))
+                    for at, totals in runs
+                ]
+        return found
+
+    typer.echo(report_page.page(reports, asyncio.run(earlier()), language=language))

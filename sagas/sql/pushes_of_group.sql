@@ -1,0 +1,14 @@
+-- pushes_of_group: the deliveries of a group's push that were given up, or whose outcome is unknown.
+-- index: dead_letter_handler_idx (handler, key, delivery_id); delivery_unknown_idx (handler, unknown_at)
+-- why: both sets are small, since a person has to look at each of them; no payload is indexed.
+select l.delivery_id
+from outbox.dead_letter as l
+inner join outbox.message as m on m.id = l.message_id
+where l.handler = %(handler)s and m.payload ->> 'group_id' = %(group_id)s::uuid::text
+union all
+select d.id
+from outbox.delivery as d
+inner join outbox.message as m on m.id = d.message_id
+where d.handler = %(handler)s
+    and d.unknown_at is not null
+    and m.payload ->> 'group_id' = %(group_id)s::uuid::text
