@@ -1,5 +1,6 @@
-"""The benchmark: how fast the engine is on this machine, measured beside a limit of plain SQL.
+"""The benchmark: how fast the engine is on this machine, beside SQL alone and beside its peers.
 
-`python -m bench [--quick] [SCENARIO ...]` measures on `DATABASE_URL`, or on an embedded server that
-syncs every commit. Nothing is asserted about time: a figure that disappoints is kept and shown.
+`python -m bench [--quick] [--json] [--peers [NAME ...]] [SCENARIO ...]` measures on `DATABASE_URL`,
+or on an embedded server that syncs every commit. Nothing is asserted about time: a figure that
+disappoints is kept and shown.
 """

@@ -17,15 +17,29 @@ from psycopg import sql
 
 import schema.migrations
 from outbox import migrations
+from outbox.embedded import EmbeddedServer, database_url_or_embedded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SETTINGS = (
     "server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_sync_method",
-    "shared_buffers", "max_connections",
+    "shared_buffers", "max_wal_size", "max_connections", "autovacuum",
 )  # fmt: skip
+EMBEDDED_SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "max_connections": "200"}
+"""What a server that is measured should have, and one for a demo need not."""
 PACKAGES = ("psycopg", "pydantic", "SQLAlchemy", "httpx", "aiohttp", "structlog")
+
+
+@contextmanager
+def server(url: str | None) -> Iterator[str]:
+    """The server to measure on: the one at `url`, else an embedded one that syncs every commit."""
+    if url:
+        with database_url_or_embedded(url) as dsn:
+            yield dsn
+        return
+    with EmbeddedServer.start(settings=EMBEDDED_SETTINGS) as embedded:
+        yield embedded.dsn()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +52,20 @@ class Ground:
     @contextmanager
     def fresh(self, *, application: bool = False) -> Iterator[str]:
         """The DSN of a new database with the engine's tables, the application's too if asked."""
-        name = f"outbox_bench_{token_hex(4)}"
-        self._execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        try:
-            dsn = urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
+        with self.empty() as dsn:
             migrations.upgrade(dsn)
             if application:
                 schema.migrations.upgrade(dsn)
             self._execute(sql.SQL("checkpoint"))
             yield dsn
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """The DSN of a new, empty database, dropped at the end."""
+        name = f"outbox_bench_{token_hex(4)}"
+        self._execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        try:
+            yield urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
         finally:
             dropped = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
             self._execute(dropped)

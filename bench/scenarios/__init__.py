@@ -1,0 +1,1 @@
+"""One module per matter; each scenario measures what its docstring says and returns its figures."""

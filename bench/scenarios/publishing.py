@@ -1,0 +1,215 @@
+"""What publishing costs the caller: one beside one insert, many beside COPY, eight at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+
+from bench import trial
+from bench.contenders import OURS, ours
+from bench.environments import ROOT
+from bench.figures import Figure, Gathered
+from bench.ground import statement
+from bench.peers.harness import payload
+from bench.peers.peer_outbox import Measured
+from outbox import Publication, publish_many
+from outbox import publish as publish_one
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.figures import Scale
+    from bench.ground import Ground
+
+_AT_ONCE = 1_000
+_PER_SECOND = "messages/s"
+_A_TRANSACTION = "ms/transaction"
+
+
+async def publish(ground: Ground, scale: Scale) -> list[Figure]:
+    """A transaction that inserts one row, with and without a message, in turns. One client."""
+    got = Gathered("publish", transactions=scale.transactions, clients=1)
+    with _routed(ground) as dsn, psycopg.connect(dsn) as conn:
+        conn.execute("create table measured (id bigint generated always as identity, number int)")
+        conn.commit()
+        _in_turns(conn, scale.transactions // 5)  # plans are made and caches filled
+        for _ in range(max(3, scale.runs)):
+            bare, with_message = _in_turns(conn, scale.transactions)
+            got.add("one row", bare, _A_TRANSACTION)
+            got.add("one row and a message", with_message, _A_TRANSACTION)
+    name = "with a message / bare"
+    return got.figures(*got.ratio(name, "one row and a message", "one row"))
+
+
+async def publish_in_bulk(ground: Ground, scale: Scale) -> list[Figure]:
+    """`publish_many`, one route, beside COPY of the same rows into the same tables.
+
+    COPY is given the rows as a stream of bytes, every table in one transaction; making the messages
+    is not part of it, as with `publish_many` making the publications is not.
+    """
+    count = scale.rows_in_bulk
+    got = Gathered("publish_many", messages=count, messages_per_call=_AT_ONCE, clients=1)
+    publications = [Publication(message=Measured(**payload(number))) for number in range(count)]
+    for _ in range(scale.runs):
+        with _routed(ground) as dsn, psycopg.connect(dsn) as conn:
+            began = time.perf_counter()
+            for first in range(0, count, _AT_ONCE):
+                publish_many(conn, publications[first : first + _AT_ONCE])
+                conn.commit()
+            got.add("publish_many", count / (time.perf_counter() - began), _PER_SECOND)
+            copied = _copied_out(conn, count)
+        with _routed(ground) as dsn, psycopg.connect(dsn) as conn:
+            began = time.perf_counter()
+            for table, rows in copied.items():
+                _copy_in(conn, table, rows)
+            conn.commit()
+            rate = count / (time.perf_counter() - began)
+            got.add("COPY into the same tables", rate, _PER_SECOND, tables=sorted(copied))
+    share = got.ratio("publish_many / COPY", "publish_many", "COPY into the same tables")
+    return got.figures(*share)
+
+
+async def committers(ground: Ground, scale: Scale) -> list[Figure]:
+    """Eight processes publish one message per transaction beside a relay, which asks for the bell.
+
+    *wake-ups on*: the relay as it comes, which asks publishers to ring while it sleeps; *off*: one
+    that looks by polling alone. Both deliver meanwhile. *every commit rings*: nobody delivers, a
+    relay is registered as sleeping for ever, which none ever does; it tells what the bell costs
+    where it is not silenced, beside the same with nobody asleep. Turns follow each other within
+    one run of the eight.
+    """
+    seconds = scale.committing_seconds
+    got = Gathered("committers", clients=scale.committers, seconds_a_turn=seconds)
+    with (
+        _routed(ground) as dsn,
+        psycopg.connect(dsn, autocommit=True) as bell,
+        _committing(dsn, scale.committers) as workers,
+    ):
+        _turn(workers, seconds)  # caches fill
+        for turn in range(4 * scale.runs):
+            waking = turn % 4 in {1, 2}  # off, on, on, off: a drift hits both
+            bell.execute(statement("forget_relay"))
+            bell.execute("unlisten outbox")
+            if waking:
+                bell.execute(statement("sleep_relay"))
+                bell.execute("listen outbox")
+            rate = _turn(workers, seconds)
+            got.add("every commit rings" if waking else "nobody asleep", rate, _PER_SECOND)
+            bell.execute(statement("forget_relay"))
+            relay = ours("relay", effect="database", wake_ups=int(waking))
+            with trial.working(relay, dsn):
+                rate = _turn(workers, seconds)
+            got.add(f"wake-ups {'on' if waking else 'off'}", rate, _PER_SECOND)
+    return got.figures(
+        *got.ratio("wake-ups on / off", "wake-ups on", "wake-ups off"),
+        *got.ratio("every commit rings / nobody asleep", "every commit rings", "nobody asleep"),
+    )
+
+
+def commit_many(dsn: str) -> None:
+    """One of the committers: publish for as long as each line of standard input says."""
+    message = Measured(**payload(1))
+    with psycopg.connect(dsn) as conn:
+        for line in sys.stdin:
+            count, deadline = 0, time.monotonic() + float(line)
+            while time.monotonic() < deadline:
+                publish_one(conn, message)
+                conn.commit()
+                count += 1
+            print(json.dumps(count), flush=True)
+
+
+@contextmanager
+def _committing(dsn: str, clients: int) -> Iterator[list[subprocess.Popen[str]]]:
+    program = [sys.executable, "-m", "bench.scenarios.publishing", dsn]
+    workers = [
+        subprocess.Popen(
+            program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(clients)
+    ]
+    try:
+        _turn(workers, 0.1)  # all have started when all have answered
+        yield workers
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+def _turn(workers: Sequence[subprocess.Popen[str]], seconds: float) -> float:
+    """Messages per second of all of them together."""
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write(f"{seconds}\n")
+        worker.stdin.flush()
+    count = 0
+    for worker in workers:
+        assert worker.stdout is not None
+        count += int(worker.stdout.readline())
+    return count / seconds
+
+
+@contextmanager
+def _routed(ground: Ground) -> Iterator[str]:
+    """A database in which one handler takes what is published."""
+    with ground.empty() as dsn:
+        trial.call(OURS["ours database"], dsn, "setup")
+        yield dsn
+
+
+def _in_turns(conn: psycopg.Connection[Any], count: int) -> tuple[float, float]:
+    """Milliseconds per transaction, bare and with a message; alternating, so a drift hits both."""
+    bare = with_message = 0.0
+    message = Measured(**payload(1))
+    for number in range(count):
+        began = time.perf_counter()
+        _insert(conn, number)
+        conn.commit()
+        between = time.perf_counter()
+        _insert(conn, number)
+        publish_one(conn, message)
+        conn.commit()
+        bare += between - began
+        with_message += time.perf_counter() - between
+    return bare * 1000 / count, with_message * 1000 / count
+
+
+def _insert(conn: psycopg.Connection[Any], number: int) -> None:
+    conn.execute("insert into measured (number) values (%s)", [number])
+
+
+def _copied_out(conn: psycopg.Connection[Any], count: int) -> dict[str, list[bytes]]:
+    """The rows of every table of the engine that took at least one row per message."""
+    names = [row[0] for row in conn.execute(statement("list_tables")).fetchall()]
+    found: dict[str, list[bytes]] = {}
+    for name in names:
+        table = sql.Identifier("outbox", name)
+        query = sql.SQL("copy (select * from {}) to stdout (format binary)").format(table)
+        counted = sql.SQL("select count(*) from {}").format(table)
+        row = conn.execute(counted).fetchone()
+        if row is None or row[0] < count:
+            continue
+        with conn.cursor() as cursor, cursor.copy(query) as copy:
+            found[name] = [bytes(block) for block in copy]
+    conn.commit()
+    # a table is copied before those that refer to it: messages first
+    return dict(sorted(found.items(), key=lambda one: one[0] != "message"))
+
+
+def _copy_in(conn: psycopg.Connection[Any], name: str, rows: list[bytes]) -> None:
+    query = sql.SQL("copy {} from stdin (format binary)").format(sql.Identifier("outbox", name))
+    blocks = b"".join(rows)
+    with conn.cursor() as cursor, cursor.copy(query) as copy:
+        copy.write(blocks)
+
+
+if __name__ == "__main__":
+    commit_many(sys.argv[1])
