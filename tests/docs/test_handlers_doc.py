@@ -44,7 +44,7 @@ def test_every_test_that_guards_a_promise_exists() -> None:
 
 @pytest.mark.parametrize(
     "page", ["README.md", "ARCHITECTURE.md", "DECISIONS.md", "CHANGELOG.md", "docs/handlers.md",
-             "docs/operations.md"]
+             "docs/migrations.md", "docs/operations.md", "docs/sagas.md", "docs/testing.md"]
 )  # fmt: skip
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page

@@ -164,3 +164,28 @@ def test_a_caller_cannot_lead_python_astray(run: Any, monkeypatch: pytest.Monkey
     monkeypatch.delenv("HOME", raising=False)
 
     assert "PYTHONPATH" not in run.environment()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "dsn", "processes"),
+    [
+        ([], "", "3"),
+        (["--cov"], "", "3"),
+        (["tests/outbox"], "", None),
+        (["-k", "lease"], "", None),
+        ([], "postgresql://one.server/", None),
+    ],
+)
+def test_the_whole_suite_is_shared_out_where_each_process_has_a_server(
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    dsn: str,
+    processes: str | None,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", dsn)
+    monkeypatch.setattr(run.os, "cpu_count", lambda: 3)
+
+    shared = run.side_by_side(arguments)
+
+    assert shared == ([] if processes is None else ["-n", processes, "--dist", "loadfile"])

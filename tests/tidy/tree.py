@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("outbox", "schema", "handlers", "sagas")
-_NOT_OURS = {"__pycache__", "node_modules", "build", "dist", "htmlcov"}
+_NOT_OURS = {"__pycache__", "node_modules", "build", "dist", "htmlcov", "mutants"}
 _TEXT = {"", ".cfg", ".cjs", ".html", ".ini", ".js", ".json", ".mako", ".md", ".mjs", ".py", ".sh"}
 _TEXT |= {".sql", ".svg", ".toml", ".txt", ".yml", ".yaml"}
 
@@ -27,7 +27,8 @@ def files() -> tuple[Path, ...]:
 def _walk() -> Iterator[Path]:
     for folder, names, here in os.walk(ROOT):
         names[:] = [n for n in names if n not in _NOT_OURS and (n == ".ci" or n[0] != ".")]
-        yield from (Path(folder, name) for name in here if not name.startswith(".env"))
+        # in a worktree `.git` is a file that names a folder
+        yield from (Path(folder, name) for name in here if not name.startswith((".env", ".git")))
 
 
 def texts() -> Iterator[tuple[Path, str]]:
