@@ -37,15 +37,24 @@ class Doors:
 
         Where the database is away, the lease alone decides.
         """
-        async with self._looking:
-            began = asyncio.get_running_loop().time()
-            if began - self._looked_at >= FRESH_SECONDS or self._looked_at <= after:
-                try:
-                    async with self._pool.connection() as conn:
-                        self._open = await queries_cluster.open_destinations(
-                            conn, now=self._clock.sql_now()
-                        )
-                except (psycopg.OperationalError, PoolTimeout):
+        if not self._knows(after):
+            async with self._looking:  # only who must look stands in line for it
+                if not self._knows(after) and not await self._look():
                     return True
-                self._looked_at = began
-            return handler in self._open
+        return handler in self._open
+
+    def _knows(self, after: float) -> bool:
+        age = asyncio.get_running_loop().time() - self._looked_at
+        return age < FRESH_SECONDS and self._looked_at > after
+
+    async def _look(self) -> bool:
+        began = asyncio.get_running_loop().time()
+        try:
+            async with self._pool.connection() as conn:
+                self._open = await queries_cluster.open_destinations(
+                    conn, now=self._clock.sql_now()
+                )
+        except (psycopg.OperationalError, PoolTimeout):
+            return False
+        self._looked_at = began
+        return True
