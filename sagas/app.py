@@ -41,7 +41,7 @@ from sagas.commands_emergency import break_glass_command
 from sagas.commands_jobs import job_commands
 from sagas.commands_policy import policy
 from sagas.commands_prompts import prompt_commands
-from sagas.commands_reports import duplicates
+from sagas.commands_reports import devices, duplicates
 from sagas.commands_scope import scope
 from sagas.http.settings import ApiSettings
 from sagas.reconcile import Listing
@@ -68,6 +68,7 @@ commands.command("break-glass")(break_glass_command)
 commands.add_typer(job_commands, name="jobs")
 commands.add_typer(prompt_commands, name="prompts")
 commands.add_typer(duplicates, name="duplicates")
+commands.add_typer(devices, name="devices")
 commands.add_typer(scope, name="scope")
 
 

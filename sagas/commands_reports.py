@@ -1,4 +1,4 @@
-"""`outbox duplicates`, and the page of a reconciliation."""
+"""`outbox duplicates` and `outbox devices`, and the page of a reconciliation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import typer
 from rich.table import Table
 
 from outbox.cli import AsJson, out, print_json, settings
+from outbox.errors import ConfigurationError
 from sagas import queries, queries_reconcile, reviews
 from sagas.commands import Actor, application, refusals_told
+from sagas.devices import silent_devices
 from sagas.verdicts import DRIFT
 from sagas.wiring import open_checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sagas.devices import SilentDevice
     from sagas.queries_reviews import Review
     from sagas.reconcile import ReconciliationReport
 
@@ -25,6 +28,7 @@ RUNS_MAX = 30
 """Earlier reports that the page's line goes through."""
 
 duplicates = typer.Typer(no_args_is_help=True, help="What was told or done twice, and its review.")
+devices = typer.Typer(no_args_is_help=True, help="Whom pushes will not reach for much longer.")
 
 
 @duplicates.command("list")
@@ -65,6 +69,48 @@ def close_command(
     with refusals_told():
         asyncio.run(act())
     out().print(f"{alert_id} is closed")
+
+
+@devices.command("silent")
+def silent_command(
+    context: typer.Context,
+    organisation: Annotated[
+        str | None, typer.Option("--organisation", help="Code of one organisation; else all.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show push addresses silent for 30 to 270 days, those that end first at the top."""
+    app = application(context)
+
+    async def look() -> list[SilentDevice]:
+        async with open_checked(settings().required_database_url()) as conn:
+            if organisation is not None and not await queries.list_organisations(
+                conn, code=organisation
+            ):
+                raise ConfigurationError(f"no organisation has the code {organisation!r}")
+            return await silent_devices(conn, now=app.clock.now(), code=organisation)
+
+    found = asyncio.run(look())
+    if as_json:
+        print_json([device.model_dump(mode="json") for device in found])
+        return
+    if not found:
+        out().print("no push address has been silent for 30 days or more")
+        return
+    table = Table("user", "organisation", "platform", "last seen", "days silent", "ends", "")
+    for each in found:
+        table.add_row(
+            str(each.user_id),
+            ", ".join(each.organisations),
+            each.platform or "",
+            f"{each.last_seen_at:%Y-%m-%d}",
+            str(each.silent_days),
+            f"{each.usable_until:%Y-%m-%d}",
+            "NO OTHER DEVICE" if each.reached_by_no_other else "",
+        )
+    out().print(table)
+    alone = len({each.user_id for each in found if each.reached_by_no_other})
+    out().print(f"{len(found)} addresses; {alone} people have no device seen within 30 days")
 
 
 def print_page(reports: Sequence[ReconciliationReport], language: str) -> None:

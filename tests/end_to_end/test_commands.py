@@ -529,6 +529,37 @@ async def test_duplicates_are_listed_and_closed_with_a_note(desk: Desk) -> None:
     assert (again.code, "is no open review" in again.complaint()) == (1, True)
 
 
+async def test_silent_devices_are_told_before_they_end(desk: Desk) -> None:
+    """PUSH-8: 30 to 270 days silent, and whom no other device reaches; no address is shown."""
+    assert "no push address" in (await desk.run("devices", "silent")).out
+    world, here = desk.world, desk.organisation
+    there = await world.organisation("NHF")
+    alone, twice, elsewhere = [
+        await world.mentor(place, device=False) for place in (here, here, there)
+    ]
+    for person, days in ((alone, 269), (twice, 31), (twice, 2), (elsewhere, 100)):
+        await world.device(person, silent_days=days)
+    for person, days in ((alone, 29), (alone, 271)):  # too fresh, and no longer sent to
+        await world.device(person if days == 271 else elsewhere, silent_days=days)
+    await world.device(alone, silent_days=60, invalid=True)
+
+    told = await desk.json("devices", "silent")
+
+    assert [(each["user_id"], each["organisations"], each["silent_days"]) for each in told] == [
+        (str(alone), ["HLF"], 269),
+        (str(elsewhere), ["NHF"], 100),
+        (str(twice), ["HLF"], 31),
+    ]
+    assert [each["reached_by_no_other"] for each in told] == [True, False, False]
+    one = await desk.json("devices", "silent", "--organisation", "NHF")
+    assert [each["user_id"] for each in one] == [str(elsewhere)]
+    shown = await desk.run("devices", "silent")
+    assert shown.out.endswith("3 addresses; 1 people have no device seen within 30 days\n")
+    assert "ok-" not in shown.out + json.dumps(told)
+    unknown = await desk.run("devices", "silent", "--organisation", "XYZ")
+    assert (unknown.code, "no organisation has the code" in unknown.complaint()) == (2, True)
+
+
 async def test_health_tells_rejected_credentials(desk: Desk) -> None:
     """CRD-1, CRD-4: exit 1 with the reason; exit 0 once they are accepted again."""
     fine = await desk.json("health")
