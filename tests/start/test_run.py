@@ -166,6 +166,13 @@ def test_a_caller_cannot_lead_python_astray(run: Any, monkeypatch: pytest.Monkey
     assert "PYTHONPATH" not in run.environment()
 
 
+def test_what_python_compiled_is_kept(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's image forbids it; then every process started compiles all it imports anew."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+
+    assert "PYTHONDONTWRITEBYTECODE" not in run.environment()
+
+
 @pytest.mark.parametrize(
     ("arguments", "dsn", "processes"),
     [
