@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from outbox.statements import load
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
     from uuid import UUID
 
@@ -37,6 +38,7 @@ _MY_REPORT_DUPLICATES: Final = load(_PACKAGE, "my_report_duplicates")
 _MY_FINDINGS: Final = load(_PACKAGE, "my_findings")
 _MY_REACH: Final = load(_PACKAGE, "my_reach")
 _MY_MENTORS: Final = load(_PACKAGE, "my_mentors")
+_NOTE_READS: Final = load(_PACKAGE, "note_reads")
 _DUPLICATE_REVIEWS: Final = load(_PACKAGE, "duplicate_reviews")
 
 
@@ -123,6 +125,12 @@ async def my_reach(conn: Conn) -> list[Row]:
 async def my_mentors(conn: Conn) -> set[UUID]:
     """The mentors that reports may speak of to the caller."""
     return {row["mentor_id"] for row in await _rows(conn, _MY_MENTORS)}
+
+
+async def note_reads(conn: Conn, mentor_ids: Collection[UUID]) -> set[UUID]:
+    """Those who may be shown to the caller; whom only the emergency switch shows is noted."""
+    rows = await _rows(conn, _NOTE_READS, mentor_ids=list(mentor_ids))
+    return {row["mentor_id"] for row in rows}
 
 
 async def duplicate_reviews(conn: Conn) -> list[Row]:

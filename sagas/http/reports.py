@@ -148,7 +148,9 @@ async def list_duplicates(desk: AtDesk, caller: Person) -> Duplicates:
                 for hit in await _duplicates(conn, each["organisation_id"])
                 if each["administered"] or hit.mentor_id in mentors
             ]
-    return Duplicates(items=items)
+        await desk.sessions.demote(conn, caller)
+        shown = await queries.note_reads(conn, {item.mentor_id for item in items})
+    return Duplicates(items=[item for item in items if item.mentor_id in shown])
 
 
 @router.get("/data-quality", responses=refusals(HTTPStatus.FORBIDDEN))

@@ -78,6 +78,10 @@ class Sessions:
         """Go on under `service_role` in the same transaction: the person's right was found."""
         await queries.act_as(conn, Role.SERVICE, caller, now=self._clock.sql_now())
 
+    async def demote(self, conn: AsyncConnection[Any], caller: Caller) -> None:
+        """Go on as the person again, in the same transaction."""
+        await queries.act_as(conn, Role.PERSON, caller, now=self._clock.sql_now())
+
     @asynccontextmanager
     async def _transaction(
         self, role: Role, caller: Caller | None

@@ -29,6 +29,7 @@ from schema.tables.operations import (
     job_runs,
     reconciliation_items,
     reconciliation_reports,
+    widened_reads,
 )
 from schema.tables.people import (
     activities,
@@ -76,4 +77,5 @@ __all__ = [
     "reconciliation_reports",
     "scenario_settings",
     "user_roles",
+    "widened_reads",
 ]

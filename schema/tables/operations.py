@@ -137,3 +137,15 @@ audit_log = Table(
     Column("after", JSONB),
     Column("request_id", Text),
 )
+
+widened_reads = Table(
+    "widened_reads",
+    metadata,
+    Column("mentor_id", UUID, primary_key=True),
+    Column("actor_id", UUID, primary_key=True),
+    Column("hour", INSTANT, primary_key=True),
+    Column("first_read_at", INSTANT, nullable=False, server_default=NOW),
+    Column("organisation_id", UUID, nullable=False),
+    Column("actor_role", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)

@@ -118,6 +118,24 @@ async def test_duplicates_are_looked_for_and_say_when_their_review_is_due(
     assert all(each["review"]["due_at"] for each in whole)
 
 
+async def test_duplicates_that_the_switch_shows_are_on_record(front: Front, people: People) -> None:
+    """VIS-7: they are looked for under the service's role, which no policy binds."""
+    world = front.scene.world
+    await world.conn.execute("delete from dashboard_alerts")
+    await world.conn.execute(
+        "insert into feature_flags (organisation_id, flag, enabled, expires_at, reason)"
+        " values (%s, 'widen_coordinator_scope', true, now() + interval '1 hour', 'flood')",
+        [people.organisation.id],
+    )
+
+    widened = (await get(front, people.coordinator, "/reports/duplicates"))["items"]
+    await get(front, people.admin, "/reports/duplicates")
+
+    assert {each["mentor_id"] for each in widened} == {str(people.ours), str(people.theirs)}
+    rows = await world.rows("select mentor_id, actor_id from widened_reads")
+    assert rows == [{"mentor_id": people.theirs, "actor_id": people.coordinator}]
+
+
 async def test_findings_are_shown_to_whom_they_concern(front: Front, people: People) -> None:
     """REC-8."""
     whole = (await get(front, people.admin, "/reports/data-quality"))["items"]

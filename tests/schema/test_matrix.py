@@ -67,6 +67,7 @@ READERS: Final[dict[str, frozenset[str]]] = {
     "reconciliation_reports": STAFF,
     "scenario_settings": STAFF,
     "user_roles": frozenset({COORDINATOR}),
+    "widened_reads": NOBODY,
 }
 """Who reads the mentor's row; of `user_roles` it is his coordinator's own."""
 
@@ -79,6 +80,8 @@ KEPT: Final = frozenset(
         ("audit_log", "delete"),
         ("mentor_status_history", "update"),
         ("mentor_status_history", "delete"),
+        ("widened_reads", "update"),
+        ("widened_reads", "delete"),
     }
 )
 """What the service role may not do either: append-only (AUD-1)."""
@@ -123,6 +126,8 @@ SEED: Final[dict[str, str]] = {
     "reconciliation_reports": "(id, organisation_id) values (%(id)s, %(organisation)s)",
     "reconciliation_items": "(report_id, mentor_id, verdict) values (%(id)s, %(mentor)s, 'behind')",
     "scenario_settings": "(organisation_id, scenario_id) values (%(organisation)s, %(id)s)",
+    "widened_reads": "(mentor_id, actor_id, hour, organisation_id, actor_role, reason) values"
+    " (%(mentor)s, %(assigned)s, '2026-03-02T11:00Z', %(organisation)s, 'x', 'x')",
 }
 """Rows that the people of the scene do not bring along, parents before children."""
 
@@ -372,20 +377,95 @@ def test_each_turn_of_the_emergency_switch_is_on_record(world: World) -> None:
     ]
 
 
+WIDEN: Final = (
+    "insert into public.feature_flags (organisation_id, flag, enabled, expires_at, reason)"
+    " values (%s, 'widen_coordinator_scope', true, now() + interval '1 hour', 'flood')"
+)
+SHOWN_BY_THE_SWITCH: Final = (
+    "peer_mentors", "certifications", "activities", "dashboard_alerts", "data_quality_findings",
+    "reconciliation_items",
+)  # fmt: skip
+NOTED: Final = "select mentor_id, actor_id, actor_role, reason from public.widened_reads"
+
+
+def noted(scene: Scene, who: str, *statements: str, also: str = "select") -> list[tuple[Any, ...]]:
+    """What is on record after somebody's statements; all of it undone."""
+    with scene.world.acting_as(scene.people[who]) as client:
+        client.do(also)
+        for statement in statements:
+            client.conn.execute(statement.encode(), scene.ids)
+        client.do("reset role")
+        return client.rows(NOTED + " where actor_role <> 'x'")
+
+
+@pytest.mark.parametrize("table", SHOWN_BY_THE_SWITCH)
+def test_whom_only_the_switch_shows_is_on_record(scene: Scene, table: str) -> None:
+    """VIS-7, VIS-9: every use audited, reading too; whoever has a right of his own uses none."""
+    read = f"select from public.{table} where {scene.where(table)}"
+    assert noted(scene, ELSEWHERE, read) == []
+    scene.world.do(WIDEN, scene.world.organisation)
+
+    found = {who: noted(scene, who, read, read) for who in sorted(STAFF | {SELF})}
+
+    used = {ELSEWHERE, ASSIGNED} if READERS[table] >= {SELF} else {ELSEWHERE}
+    mentor = scene.ids["mentor"]
+    assert found == {
+        who: [(mentor, scene.people[who], "authenticated", "flood")] if who in used else []
+        for who in found
+    }
+
+
+def test_a_report_s_duplicates_are_on_record_too(scene: Scene) -> None:
+    """VIS-7: they pass no policy, for they lie in one column."""
+    scene.world.do(
+        "update reconciliation_reports set duplicates ="
+        " jsonb_build_array(jsonb_build_object('mentor_id', %s::text))",
+        scene.ids["mentor"],
+    )
+    scene.world.do(WIDEN, scene.world.organisation)
+    ask = f"select private.my_report_duplicates('{scene.ids['id']}')"
+    assert [len(noted(scene, who, ask)) for who in (ELSEWHERE, COORDINATOR, ORG_ADMIN)] == [1, 0, 0]
+
+
+def test_each_hour_of_reading_is_on_record_once(scene: Scene) -> None:
+    """VIS-7: a screen that reloads itself buries nothing; an hour later it is told again."""
+    scene.world.do(WIDEN, scene.world.organisation)
+    read = "select from public.peer_mentors where id = %(mentor)s"
+    earlier = (
+        "reset role; insert into public.widened_reads select id, auth.uid(),"
+        " date_trunc('hour', now(), 'UTC') - interval '1 hour', now(), organisation_id, 'before',"
+        f" 'flood' from public.peer_mentors where id = '{scene.ids['mentor']}';"
+        " set local role authenticated"
+    )
+    roles = [row[2] for row in noted(scene, ELSEWHERE, read, read, also=earlier)]
+    assert sorted(roles) == ["authenticated", "before"]
+
+
+def test_what_cannot_be_written_down_is_not_shown_by_the_switch(scene: Scene) -> None:
+    """VIS-7: in a read-only transaction each reads his own, and the switch shows nothing."""
+    scene.world.do(WIDEN, scene.world.organisation)
+    mine = "select count(*) from public.peer_mentors"
+    for who, in_writing, read_only in ((ELSEWHERE, 2, 1), (COORDINATOR, 2, 1)):
+        with scene.world.acting_as(scene.people[who]) as client:
+            assert client.rows(mine) == [(in_writing,)]
+            client.do("set transaction read only")
+            assert client.rows(mine) == [(read_only,)]
+
+
+@pytest.mark.parametrize("table", ["audit_log", "widened_reads"])
 @pytest.mark.parametrize(
     "role", ["anon", "authenticated", "service_role", "peermentor_worker", "peermentor_api"]
 )
-def test_no_role_rewrites_the_audit(world: World, role: str) -> None:
+def test_no_role_rewrites_the_audit(scene: Scene, role: str, table: str) -> None:
     """AUD-1: an update, a deletion or a truncation ends the same for each."""
-    world.do("insert into audit_log (actor_role, action) values ('x', 'x')")
-    for statement in ("update public.audit_log set action = 'y'", "delete from public.audit_log",
-                      "truncate public.audit_log"):  # fmt: skip
+    for statement in (f"update public.{table} set actor_role = 'y'", f"delete from public.{table}",
+                      f"truncate public.{table}"):  # fmt: skip
         with (
-            world.acting_as(uuid4(), role) as client,
+            scene.world.acting_as(uuid4(), role) as client,
             pytest.raises(psycopg.errors.InsufficientPrivilege),
         ):
             client.do(statement)
-    assert world.rows("select action from audit_log") == [("x",)]
+    assert scene.world.rows(f"select actor_role from public.{table}") == [("x",)]
 
 
 def test_the_login_of_the_surface_is_nobody_until_it_takes_a_role_on(world: World) -> None:
