@@ -31,6 +31,8 @@ class ApplicationSettings(BaseSettings):
     """The least wait after a failed push; 0 gives 2 s and 4 s, Google asks for 10 s or more."""
     fcm_concurrency: int = Field(default=10, ge=1, le=500)
     """Pushes in flight in one process (DSP-1)."""
+    job_records_keep_days: int = Field(default=90, ge=7)
+    """How long runs of jobs and checks of credentials are kept; the last of each stays for ever."""
     enrolment_hosts: str = ""
     """Comma-separated hosts that an organisation's enrolment page may be on (LNK-5)."""
     hlf_portal_base_url: str | None = None

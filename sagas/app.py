@@ -161,6 +161,7 @@ def build_app(
     app.add_saga(VISIBILITY)
     app.read_portal = _reader(ports)
     app.by_hand = ByHand(newest, clock)
+    app.records_kept_for = timedelta(days=settings.job_records_keep_days)
     return app
 
 

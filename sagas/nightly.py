@@ -1,8 +1,9 @@
 """The night's work in its order, one run at a time.
 
 Credential checks, lapse sweep, sync drain, reminders, push drain, post-dispatch check, data
-quality (PAU-6). Each organisation has a transaction of its own, and each step ends on its own: what
-fails is named in the report and the rest goes on. Running it again is safe at any time (OPS-2).
+quality (PAU-6), and at the end old records of such runs are deleted. Each organisation has a
+transaction of its own, and each step ends on its own: what fails is named in the report and the
+rest goes on. Running it again is safe at any time (OPS-2).
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from sagas.results import (
     OrchestrationResult,
     SweepResult,
 )
+from sagas.retention import KEPT_FOR, prune_records
 from sagas.run import PAGE_SIZE, RunContext
 from sagas.stages import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from psycopg import AsyncConnection
@@ -65,7 +67,8 @@ class Wiring:
     deliveries of the handlers named until none is due and returns how many it settled.
     `check_credentials` makes a fresh, harmless call per integration and returns accepted, rejected
     or unavailable by integration. `progress` is told each step's name and facts as it ends. `sleep`
-    waits that many seconds between two renewals of a run's lease.
+    waits that many seconds between two renewals of a run's lease. Records of runs and of credential
+    checks older than `records_kept_for` are deleted at the end.
     """
 
     connect: Callable[[], AbstractAsyncContextManager[AsyncConnection[Any]]]
@@ -77,6 +80,7 @@ class Wiring:
     progress: Callable[[str, Mapping[str, Any]], None] = _no_progress
     page_size: int = PAGE_SIZE
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    records_kept_for: timedelta = KEPT_FOR
 
 
 async def nightly(
@@ -140,6 +144,8 @@ class _Night:
         duplicates = await self.stages.each("duplicates", self._check_duplicates)
         quality = await self.stages.each("data_quality", self._look_at_data)
         pushes = await self.stages.step("outcomes", self._push_outcomes, DispatchSummary())
+        nothing: dict[str, int] = {}
+        pruned = await self.stages.step("retention", self._prune, nothing)
         return NightlyReport(
             run_id=self.run.run_id,
             outcome=FAILED if self.stages.failures else COMPLETED,
@@ -152,6 +158,7 @@ class _Night:
             pushes=pushes,
             duplicates=sum(duplicates.values()),
             data_quality=sum(quality.values(), DataQuality()),
+            pruned=pruned,
             failures=dict(self.stages.failures),
         )
 
@@ -193,6 +200,10 @@ class _Night:
             failure_count=found.get("failed", 0) + found.get("unknown", 0),
             skipped_count=found.get("no_token", 0) + found.get("cancelled", 0),
         )
+
+    async def _prune(self) -> dict[str, int]:
+        before = self.wiring.clock() - self.wiring.records_kept_for
+        return await prune_records(self.wiring.connect, before=before)
 
     def _drain(self, handlers: tuple[str, ...]) -> Callable[[], Awaitable[int]]:
         async def drain() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from psycopg import AsyncConnection
+
+
+_PRUNED: Final = {
+    "job_runs": "prune_job_runs",
+    "credential_checks": "prune_credential_checks",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,12 @@ async def finish_run(  # noqa: PLR0913 - the columns of one row
         "error_class": error_class,
     }
     await conn.execute(statement("finish_run"), params)
+
+
+async def prune(conn: AsyncConnection[Any], table: str, *, before: datetime, limit: int) -> int:
+    """Delete up to `limit` old rows of `job_runs` or `credential_checks`; how many went."""
+    text = statement(_PRUNED[table])
+    return (await conn.execute(text, {"before": before, "limit": limit})).rowcount
 
 
 async def push_outcomes(conn: AsyncConnection[Any], *, run_id: UUID) -> dict[str, int]:

@@ -132,6 +132,7 @@ class NightlyReport:
     pushes: DispatchSummary = DispatchSummary()
     duplicates: int = 0
     data_quality: DataQuality = field(default_factory=DataQuality)
+    pruned: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -154,5 +155,6 @@ class NightlyReport:
             "pushes": self.pushes.as_json(),
             "duplicates": self.duplicates,
             "data_quality": self.data_quality.as_json(),
+            "pruned": dict(self.pruned),
             "failures": dict(self.failures),
         }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
+    from datetime import timedelta
 
     from sagas.break_glass import Hands
     from sagas.reconcile import Listing
@@ -47,6 +48,7 @@ class Application(App):
 
     read_portal: Callable[[Organisation], Awaitable[Listing]]
     by_hand: ByHand
+    records_kept_for: timedelta
 
 
 @asynccontextmanager
@@ -111,6 +113,7 @@ def night_wiring(
         push_handlers=PUSH_HANDLERS,
         check_credentials=check,
         progress=progress,
+        records_kept_for=app.records_kept_for,
     )
 
 

@@ -81,7 +81,7 @@ async def test_the_order_of_the_night_and_its_report(world: World) -> None:
     assert parts.stages == [
         "check", "credentials", "sweep:HLF", "sweep:NHF", "portal", "sync", "reminders:HLF",
         "reminders:NHF", "in_app+fcm", "push", "duplicates:HLF", "duplicates:NHF",
-        "data_quality:HLF", "data_quality:NHF", "outcomes",
+        "data_quality:HLF", "data_quality:NHF", "outcomes", "retention",
     ]  # fmt: skip
     assert report.outcome == "completed"
     assert report.sweep == SweepResult(paused=1, groups=1, merged=1, missing_coordinator=1)
