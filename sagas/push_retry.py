@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from outbox import App
-    from sagas.queries_access import LockedDispatch
+    from sagas.queries_access import LoggedDispatch
 
 PUSHES: Final = "fcm"
 """The handler whose deliveries carry pushes."""
@@ -75,13 +75,13 @@ async def retry_dispatch(  # noqa: PLR0913 - one press of a button, all of it na
     """
     click = _Click(log_id, actor_id, now, request_id)
     async with conn.transaction():
-        found = await queries_access.lock_dispatch(conn, log_id)
-        if found is None:
+        seen = await queries_access.find_dispatch(conn, log_id)
+        if seen is None:
             raise UnknownDispatch(log_id)
-        role = await queries_access.actor_role(conn, actor_id=actor_id, mentor_id=found.mentor_id)
+        role = await queries_access.actor_role(conn, actor_id=actor_id, mentor_id=seen.mentor_id)
         if role is not None:
-            return await click.carry_out(conn, app, found, role)
-        await click.record(conn, found, audit.NO_ROLE, {"outcome": "refused"})
+            return await click.carry_out(conn, app, seen, role)
+        await click.record(conn, seen, audit.NO_ROLE, {"outcome": "refused"})
     raise Forbidden(what=f"retry of dispatch {log_id}")
 
 
@@ -95,9 +95,19 @@ class _Click:
     request_id: str | None
 
     async def carry_out(
-        self, conn: AsyncConnection[Any], app: App, found: LockedDispatch, role: str
+        self, conn: AsyncConnection[Any], app: App, seen: LoggedDispatch, role: str
     ) -> Resent:
-        """Send again, unless a click within a minute did, or there is nothing to send."""
+        """Send again, unless a click within a minute did, or there is nothing to send.
+
+        Deliveries are locked before the log's row, as a settlement does that writes its outcome
+        there: the other way round each would wait for the other.
+        """
+        ids: list[int] = []
+        if seen.group_id is not None:
+            ids = await queries_access.lock_pushes_of_group(conn, seen.group_id, handler=PUSHES)
+        found = await queries_access.lock_dispatch(conn, self.log_id)
+        if found is None:
+            raise UnknownDispatch(self.log_id)
         earlier = await queries_access.recent_action(
             conn,
             organisation_id=found.organisation_id,
@@ -110,25 +120,22 @@ class _Click:
             await self.record(conn, found, role, {**earlier, "outcome": "repeated"})
             return Resent(self.log_id, earlier["deliveries"], earlier["was"], repeated=True)
         deliveries = 0
-        if found.status in RETRYABLE and found.group_id is not None:
-            deliveries = await self._send(conn, app, found.group_id)
+        if found.status in RETRYABLE and ids:
+            deliveries = await self._send(conn, app, ids)
         if not deliveries:
             raise NothingToRetry(self.log_id, found.status)
         after = {"outcome": "done", "deliveries": deliveries, "was": found.status}
         await self.record(conn, found, role, after)
         return Resent(self.log_id, deliveries, found.status)
 
-    async def _send(self, conn: AsyncConnection[Any], app: App, group_id: UUID) -> int:
-        ids = await queries_access.pushes_of_group(conn, group_id, handler=PUSHES)
-        if not ids:
-            return 0
+    async def _send(self, conn: AsyncConnection[Any], app: App, ids: list[int]) -> int:
         actor = str(self.actor_id)
         again = len(await unknown.resend(conn, app, ids, actor=actor))
         risen = await redrive.redrive(conn, app, Selection(delivery_ids=tuple(ids)), actor=actor)
         return again + len(risen.raised)
 
     async def record(
-        self, conn: AsyncConnection[Any], found: LockedDispatch, role: str, after: dict[str, Any]
+        self, conn: AsyncConnection[Any], found: LoggedDispatch, role: str, after: dict[str, Any]
     ) -> None:
         """Append what was done, or refused."""
         entry = AuditEntry(

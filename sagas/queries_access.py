@@ -41,8 +41,8 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class LockedDispatch:
-    """One row of the notification log, locked; `group_id` None: its push is not kept any more."""
+class LoggedDispatch:
+    """One row of the notification log; `group_id` None: its push is not kept any more."""
 
     organisation_id: UUID
     mentor_id: UUID
@@ -126,17 +126,26 @@ async def change_by_hand(  # noqa: PLR0913 - one act, all of it named
     return bool(row[0]), int(row[1] or 0), row[2]
 
 
-async def lock_dispatch(conn: AsyncConnection[Any], log_id: UUID) -> LockedDispatch | None:
+async def find_dispatch(conn: AsyncConnection[Any], log_id: UUID) -> LoggedDispatch | None:
+    """A row of the notification log as it stands; None if there is none."""
+    async with conn.cursor(row_factory=class_row(LoggedDispatch)) as cursor:
+        await cursor.execute(statement("find_dispatch"), {"log_id": log_id})
+        return await cursor.fetchone()
+
+
+async def lock_dispatch(conn: AsyncConnection[Any], log_id: UUID) -> LoggedDispatch | None:
     """Lock a row of the notification log until the transaction ends; None if there is none."""
-    async with conn.cursor(row_factory=class_row(LockedDispatch)) as cursor:
+    async with conn.cursor(row_factory=class_row(LoggedDispatch)) as cursor:
         await cursor.execute(statement("lock_dispatch"), {"log_id": log_id})
         return await cursor.fetchone()
 
 
-async def pushes_of_group(conn: AsyncConnection[Any], group_id: UUID, *, handler: str) -> list[int]:
-    """The deliveries of a group's push that are dead or unknown."""
+async def lock_pushes_of_group(
+    conn: AsyncConnection[Any], group_id: UUID, *, handler: str
+) -> list[int]:
+    """Lock the deliveries of a group's push that are dead or unknown; their ids."""
     params = {"group_id": group_id, "handler": handler}
-    cursor = await conn.execute(statement("pushes_of_group"), params)
+    cursor = await conn.execute(statement("lock_pushes_of_group"), params)
     return [delivery_id async for (delivery_id,) in cursor]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
+
+from outbox import unknown
 
 if TYPE_CHECKING:
     from tests.http.front import Front
@@ -78,6 +81,33 @@ async def test_an_unknown_push_is_sent_again_and_says_so(front: Front) -> None:
     assert await status(front, log_id) == "delivered"
     (sent,) = front.scene.fcm.deliveries
     assert "to ganger" in str(sent)
+
+
+async def test_a_settlement_and_a_retry_at_once_wait_for_each_other_in_one_order(
+    front: Front,
+) -> None:
+    """DED-10: a late answer has its delivery when somebody clicks; both end, and the answer counts.
+
+    A retry that took the log's row first would wait for the delivery, and the settlement for it.
+    """
+    _, coordinator, log_id = await night_of(front, "html-1")
+    world, app = front.scene.world, front.scene.stage.app
+    ids = [row["id"] for row in await world.rows("select id from outbox.delivery")]
+    waiting = (
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    async with world.transaction() as conn:
+        await conn.execute("select from outbox.delivery where id = any(%s) for update", [ids])
+        click = asyncio.create_task(front.ask("POST", f"/dispatches/{log_id}/retry", coordinator))
+        while not await world.value(waiting):
+            assert not click.done()
+        settled = await unknown.resolve(conn, app, ids, unknown.Resolution.DELIVERED, actor="late")
+    answer = await click
+
+    assert settled == set(ids)
+    assert (answer.status_code, answer.json()["code"]) == (409, "nothing_to_retry")
+    assert await status(front, log_id) == "delivered"
 
 
 async def test_what_was_delivered_is_not_sent_again(front: Front) -> None:
