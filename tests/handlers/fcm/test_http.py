@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import certifi
 import httpx
 import pytest
 from aiohttp import web
 
 from handlers.emulators.server import LOOPBACK, LoopbackServer
-from handlers.http import PostClient, http_client
+from handlers.http import PostClient, SentAwareTransport, http_client, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -202,3 +203,18 @@ async def test_a_closed_post_client_opens_anew(base_url: str) -> None:
             assert (answer.status_code, answer.content) == (200, b"{}")
             assert answer.headers.get("CONTENT-type", "").startswith("application/json")
             await client.aclose()
+
+
+async def test_certificates_are_read_once_and_again_when_others_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each drain of a nightly run opens its connections anew."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    made = [SentAwareTransport(connections_max=1) for _ in range(2)]
+    for one in made:
+        await one.aclose()
+    first = tls_context()
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+
+    assert made[0]._ssl is made[1]._ssl is first
+    assert tls_context() is not first
