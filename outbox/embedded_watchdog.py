@@ -4,7 +4,7 @@ Run as a program of its own (`python -I -S embedded_watchdog.py OWNER_PID`) by `
 it imports the standard library alone. Its standard input is a pipe whose other end only the owner
 holds, so that the end of the owner, however it ends, is the end of the pipe. The lines on it:
 
-    home PATH    a folder to remove in the end
+    home PATH    a folder to remove in the end; there may be several
     server PID   a child of the owner to stop in the end (`initdb` or the postmaster)
     gone         the owner has seen that child end by itself
 """
@@ -31,25 +31,25 @@ class Watch:
     """What must be stopped and removed when the owner is gone."""
 
     def __init__(self) -> None:
-        self.home: Path | None = None
+        self.homes: list[Path] = []
         self.server: int | None = None
 
     def hear(self, line: bytes) -> None:
         """Take one line of the owner, or of a child that reports its own process id."""
         word, _, rest = line.partition(b" ")
         if word == b"home":
-            self.home = Path(os.fsdecode(rest))
+            self.homes.append(Path(os.fsdecode(rest)))
         elif word == b"server":
             self.server = int(rest)
         elif word == b"gone":
             self.server = None
 
     def end(self) -> None:
-        """Stop the server at once, kill it if it does not obey, and remove the folder."""
+        """Stop the server at once, kill it if it does not obey, and remove its folders."""
         if self.server is not None:
             stop(self.server)
-        if self.home is not None:
-            remove(self.home)
+        for home in self.homes:
+            remove(home)
 
 
 def main(owner: int) -> None:

@@ -62,10 +62,13 @@ class DatabaseServer:
     def create(self, *, template: str = "template0", word: str = "test") -> str:
         """Create a database; its name."""
         name = f"outbox_{word}_{_run}_{next(_counter)}"
-        statement = sql.SQL("create database {} template {} encoding 'UTF8'")
-        self._execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+        create = sql.SQL("create database {} template {} encoding 'UTF8'")
         # compiling a statement costs a server that can (not the embedded one) 400 times its run
-        self._execute(sql.SQL("alter database {} set jit = off").format(sql.Identifier(name)))
+        settings = sql.SQL("alter database {} set jit = off")
+        self._execute(
+            create.format(sql.Identifier(name), sql.Identifier(template)),
+            settings.format(sql.Identifier(name)),
+        )
         return name
 
     def drop(self, name: str) -> None:
@@ -101,6 +104,7 @@ class DatabaseServer:
         while self._templates:
             self.drop(self._templates.popitem()[1])
 
-    def _execute(self, statement: sql.Composed) -> None:
+    def _execute(self, *statements: sql.Composed) -> None:
         with psycopg.connect(self.dsn, autocommit=True) as conn:
-            conn.execute(statement)
+            for statement in statements:
+                conn.execute(statement)

