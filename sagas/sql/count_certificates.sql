@@ -1,5 +1,5 @@
 -- count_certificates: how many records a run judges, those out of reach included.
--- index: certifications_counted_idx (mentor_id, certificate_type, expiry_date)
+-- index: certifications_counted_idx (mentor_id, certificate_type, expiry_date desc)
 -- why: a run reports what it found not due without ever fetching it. One per mentor and type, plus
 --      every row that has no expiry.
 select

@@ -1,5 +1,5 @@
 -- due_certificates: one page of the certificates that count and whose last valid day is in reach.
--- index: certifications_counted_idx (mentor_id, certificate_type, expiry_date)
+-- index: certifications_counted_idx (mentor_id, certificate_type, expiry_date desc)
 -- why: keyset pages keep memory bounded. A row without expiry comes too: it is counted as failed,
 --      never lost. Of a mentor's certificates of one type only the latest counts (ties: latest
 --      issue, smallest id), the order in which eligibility.eligible ranks them.

@@ -1,5 +1,6 @@
 -- duplicate_pauses: mentors paused automatically more than once for one certificate period.
--- index: mentor_status_history_mentor_idx (mentor_id, at)
+-- index: mentor_status_history_one_automatic_pause_per_period
+--      (mentor_id, certification_id, certification_expiry_date)
 -- why: as duplicate_reminders: found by natural key, independent of the index that forbids it.
 select
     'pause' as kind, null::uuid as recipient_id, 'coordinator' as audience, mentor_id,

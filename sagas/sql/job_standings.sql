@@ -1,5 +1,5 @@
 -- job_standings: how each of some jobs stands: its last run that ended, its lease, what is asked for.
--- index: job_runs_latest_idx (job_name, started_at);
+-- index: job_runs_latest_idx (job_name, started_at desc);
 --      job_locks_one_holder_per_job (job_name); job_requests_one_per_job (job_name)
 -- why: one statement per look, whatever the number of jobs and runs. A run that never ended, because
 --      its process did, is none: its job falls due again when the lease runs out.

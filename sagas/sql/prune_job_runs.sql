@@ -1,5 +1,5 @@
 -- prune_job_runs: delete up to `limit` runs that began before an instant, but no job's last that ended.
--- index: job_runs_latest_idx (job_name, started_at)
+-- index: job_runs_latest_idx (job_name, started_at desc)
 -- why: the names are walked along the index, so that a job that is no more is found too, and runs
 --      that are young are not read. How a job stands is its last run that ended, however old it is.
 with recursive names as (

@@ -2,7 +2,8 @@
 -- index: delivery_key_idx (handler, key, position, id) where key is not null
 -- why: visibility ends by itself on the day after the last valid one, before any sweep counted a
 --      version: the later of the two instants is when the wanted state changed. An outstanding
---      delivery is what the table calls an event that is pending; a dead letter is none.
+--      delivery is what the table calls an event that is pending; a dead letter is none. That a key is
+--      there is said twice: else all deliveries of everybody were read to hash the portal's.
 select
     m.id as mentor_id,
     m.visibility_version as version,
@@ -14,7 +15,9 @@ select
     exists (
         select
         from outbox.delivery as d
-        where d.handler = %(handler)s and d.key = 'mentor:' || m.id::text
+        where d.handler = %(handler)s
+            and d.key is not null
+            and d.key = 'mentor:' || m.id::text
     ) as pending
 from peer_mentors as m
 cross join lateral (

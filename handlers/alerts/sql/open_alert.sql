@@ -29,7 +29,7 @@ with told as (
     )
     select
         %(type)s, organisation_id, mentor_id, %(subject)s, %(texts)s::jsonb ->> language, %(severity)s,
-        %(hint)s, %(now)s, %(now)s + %(due_after)s::interval
+        %(hint)s, %(now)s, %(now)s::timestamptz + %(due_after)s::interval
     from standing
     on conflict (type, organisation_id, subject) where resolved_at is null do update set
         severity = excluded.severity,

@@ -1,5 +1,5 @@
 -- forget_devices: mark addresses that FCM says are dead, unless the app has come back meanwhile.
--- index: device_tokens_pkey (id)
+-- index: device_tokens_address_is_unique (address)
 -- why: between building the push and this line the app may have registered again; then the address
 --      or the time it was last seen differs, and the new registration stands (PUSH-8).
 with refused as (
