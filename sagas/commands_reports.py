@@ -14,18 +14,16 @@ from outbox.errors import ConfigurationError
 from sagas import queries, queries_reconcile, reviews
 from sagas.commands import Actor, application, refusals_told
 from sagas.devices import silent_devices
-from sagas.verdicts import DRIFT
+from sagas.run import zone_called
 from sagas.wiring import open_checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import tzinfo
 
     from sagas.devices import SilentDevice
     from sagas.queries_reviews import Review
     from sagas.reconcile import ReconciliationReport
-
-RUNS_MAX = 30
-"""Earlier reports that the page's line goes through."""
 
 duplicates = typer.Typer(no_args_is_help=True, help="What was told or done twice, and its review.")
 devices = typer.Typer(no_args_is_help=True, help="Whom pushes will not reach for much longer.")
@@ -120,15 +118,16 @@ def print_page(reports: Sequence[ReconciliationReport], language: str) -> None:
     async def earlier() -> dict[str, list[report_page.Run]]:
         found = {}
         async with open_checked(settings().required_database_url()) as conn:
-            places = {one.code: one.id for one in await queries.list_organisations(conn)}
-            for report in reports:
-                runs = await queries_reconcile.drift_of_runs(
-                    conn, places[report.organisation], limit=RUNS_MAX
-                )
-                found[report.organisation] = [
-                    report_page.Run(at, sum(totals.get(verdict, 0) for verdict in DRIFT))
-                    for at, totals in runs
-                ]
+            for one in await queries.list_organisations(conn):
+                zones[one.code] = zone_called(one.timezone)
+                if one.code in told:
+                    runs = await queries_reconcile.drift_of_runs(
+                        conn, one.id, limit=report_page.RUNS_MAX
+                    )
+                    found[one.code] = report_page.runs_of(runs)
         return found
 
-    typer.echo(report_page.page(reports, asyncio.run(earlier()), language=language))
+    told = {report.organisation for report in reports}
+    zones: dict[str, tzinfo] = {}
+    runs = asyncio.run(earlier())
+    typer.echo(report_page.page(reports, runs, language=language, zones=zones))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,16 +18,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from pygal.style import Style
 
-from handlers.texts import key_of, say
+from handlers.texts import TextMissing, key_of, say
 from sagas.verdicts import DRIFT, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime, tzinfo
 
     from jinja2 import Template
 
     from sagas.reconcile import ReconciliationItem, ReconciliationReport
+
+RUNS_MAX: Final = 30
+"""Earlier reports that the page shows the development over."""
 
 ROWS_MAX: Final = 500
 """Differences told one by one; the CSV has all of them."""
@@ -51,9 +54,23 @@ _STYLE: Final = Style(
     colors=("#2f6f9f", "#b3261e"),
     font_family="system-ui, sans-serif",
     label_font_size=15,
+    major_label_font_size=15,
     value_font_size=15,
     legend_font_size=15,
+    guide_stroke_color="#e2e8ee",
+    major_guide_stroke_color="#e2e8ee",
+    guide_stroke_dasharray="none",
+    major_guide_stroke_dasharray="none",
 )
+_COLOURS: Final = {  # as the box above says it: well, in between, somebody should look
+    Verdict.IN_SYNC: "#5d9f7a",
+    Verdict.IN_SYNC_ABSENT: "#5d9f7a",
+    Verdict.PENDING: "#2f6f9f",
+    Verdict.LAGGING: "#2f6f9f",
+}
+_DIFFERENCE: Final = "#b36b00"
+_MARKS_MAX: Final = 10
+"""Bars whose number and time are written out: more would lie on each other."""
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 
@@ -70,10 +87,20 @@ def page(
     runs: Mapping[str, Sequence[Run]],
     *,
     language: str,
+    zones: Mapping[str, tzinfo] | None = None,
 ) -> str:
-    """The page of `reports`; `runs` are earlier ones by organisation, oldest first."""
+    """The page of `reports`; `runs` are earlier ones by organisation, oldest first.
+
+    Times are those of the organisation's zone in `zones`, else UTC.
+    """
     shown = [
-        _shown(report, runs.get(report.organisation, ()), number, language)
+        _shown(
+            report,
+            runs.get(report.organisation, ()),
+            number,
+            language,
+            (zones or {}).get(report.organisation, UTC),
+        )
         for number, report in enumerate(reports)
     ]
     return _template().render(
@@ -82,6 +109,11 @@ def page(
         language=language,
         say=partial(_say, language),
     )
+
+
+def runs_of(found: Iterable[tuple[datetime, Mapping[str, int]]]) -> list[Run]:
+    """Runs from when each report began and its totals."""
+    return [Run(at, sum(totals.get(verdict, 0) for verdict in DRIFT)) for at, totals in found]
 
 
 def is_danger(item: ReconciliationItem) -> bool:
@@ -105,7 +137,7 @@ def _say(language: str, key: str, **arguments: str | int) -> str:
 
 
 def _shown(
-    report: ReconciliationReport, runs: Sequence[Run], number: int, language: str
+    report: ReconciliationReport, runs: Sequence[Run], number: int, language: str, zone: tzinfo
 ) -> dict[str, Any]:
     told = partial(_say, language)
     drift = sum(report.totals.get(verdict, 0) for verdict in DRIFT)
@@ -115,32 +147,34 @@ def _shown(
             "name": told(key_of("verdict", verdict)),
             "meaning": told(key_of("verdict", verdict) + ".meaning"),
             "count": report.totals[verdict],
+            "colour": _COLOURS.get(verdict, _DIFFERENCE),
         }
         for verdict in Verdict
         if report.totals.get(verdict)
     ]
     return {
         **{name: getattr(report, name) for name in type(report).model_fields},
+        "when": f"{report.started_at.astimezone(zone):%Y-%m-%d %H:%M} ({zone})",
         "drift": drift,
         "danger": danger,
         "mood": "danger" if danger else "good" if report.complete and not drift else "look",
         "verdicts": verdicts,
         "verdicts_chart": _verdicts(verdicts, f"verdicts-{number}"),
         "lag_chart": _lags(report, f"lags-{number}", told),
-        "runs_chart": _runs(runs, f"runs-{number}", told),
+        "runs_chart": _runs(runs, f"runs-{number}", told, zone),
         "rows": [_row(item, told) for item in report.items[:ROWS_MAX]],
         "left_out": max(0, len(report.items) - ROWS_MAX),
         "duplicates": [
             {
                 "mentor_id": each.mentor_id,
                 "kind": told(key_of("duplicate", each.kind)),
-                "tier": each.tier,
+                "tier": _tier(each.tier, told),
                 "count": each.occurrences,
             }
             for each in report.duplicates
         ],
         "credentials": [
-            {"name": name, "outcome": told(key_of("credential", outcome))}
+            {"name": _integration(name, told), "outcome": told(key_of("credential", outcome))}
             for name, outcome in sorted(report.credential_status.items())
         ],
     }
@@ -154,7 +188,7 @@ def _row(item: ReconciliationItem, told: Any) -> dict[str, Any]:
         "ours": _state(item.our_visible, told),
         "portal": _state(item.portal_visible, told),
         "public": _state(item.published_visible, told),
-        "lag": _duration(item.lag_seconds),
+        "lag": _duration(item.lag_seconds, told),
         "action": told(key_of("action", item.action)),
     }
 
@@ -164,20 +198,35 @@ def _state(visible: bool | None, told: Any) -> str:  # noqa: FBT001 - the value 
     return str(told(f"state-{word}"))
 
 
-def _duration(seconds: int | None) -> str:
+def _duration(seconds: int | None, told: Any) -> str:
     if seconds is None:
         return ""
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE} min"
-    if seconds < 2 * _DAY:
-        return f"{seconds // _HOUR} h"
-    return f"{seconds // _DAY} d"
+    if seconds < _MINUTE:
+        return str(told("duration-moment"))
+    for unit, most, length in (("minutes", _HOUR, _MINUTE), ("hours", 2 * _DAY, _HOUR)):
+        if seconds < most:
+            return str(told(f"duration-{unit}", count=seconds // length))
+    return str(told("duration-days", count=seconds // _DAY))
+
+
+def _tier(tier: str, told: Any) -> str:
+    return str(told("tier-days", days=int(tier)) if tier.isdecimal() else told("tier-lapsed"))
+
+
+def _integration(name: str, told: Any) -> str:
+    try:
+        return str(told(key_of("integration", name)))
+    except TextMissing:  # a newer release may have checked it
+        return name
 
 
 def _verdicts(verdicts: Sequence[Mapping[str, Any]], name: str) -> Markup:
     chart = pygal.HorizontalBar(**_terms(height=90 + 45 * len(verdicts)))
     chart.x_labels = [row["name"] for row in reversed(verdicts)]
-    chart.add(None, [row["count"] for row in reversed(verdicts)])
+    chart.add(
+        None,
+        [{"value": row["count"], "color": row["colour"]} for row in reversed(verdicts)],
+    )
     return _drawn(chart, name)
 
 
@@ -193,18 +242,33 @@ def _lags(report: ReconciliationReport, name: str, told: Any) -> Markup | None:
         counts[is_danger(item)][place] += 1
     chart = pygal.StackedBar(**_terms(height=320, show_legend=True))
     chart.x_labels = [told(f"lag-{label}") for label, _ in LAGS]
-    chart.add(told("lag-other"), [count or None for count in counts[False]])
-    chart.add(told("lag-danger"), [count or None for count in counts[True]])
+    chart.add(told("lag-other"), counts[False], formatter=_unless_none)
+    chart.add(told("lag-danger"), counts[True], formatter=_unless_none)
     return _drawn(chart, name)
 
 
-def _runs(runs: Sequence[Run], name: str, told: Any) -> Markup | None:
+def _unless_none(count: float | None) -> str:
+    return f"{count:.0f}" if count else ""
+
+
+def _runs(runs: Sequence[Run], name: str, told: Any, zone: tzinfo) -> Markup | None:
     """Differences of each run, the oldest first; one run alone is no development."""
-    if len(runs) < 2:  # noqa: PLR2004 - a line has two ends
+    if len(runs) < 2:  # noqa: PLR2004 - a development has two ends
         return None
-    chart = pygal.Line(**_terms(height=320, x_label_rotation=35, dots_size=3))
-    chart.x_labels = [run.at.strftime("%d.%m. %H:%M") for run in runs]
-    chart.add(told("reconciliation.differences-count"), [run.drift for run in runs])
+    times = [run.at.astimezone(zone) for run in runs]
+    a_day_each = len({at.date() for at in times}) == len(times)
+    chart = pygal.Bar(
+        **_terms(
+            height=280,
+            print_values=len(runs) <= _MARKS_MAX,
+            print_values_position="top",
+            x_labels_major_count=min(len(runs), _MARKS_MAX),
+            show_minor_x_labels=False,
+        )
+    )
+    chart.x_labels = [at.strftime("%d.%m." if a_day_each else "%d.%m. %H:%M") for at in times]
+    bars = [{"value": run.drift, "color": _DIFFERENCE} for run in runs]
+    chart.add(told("reconciliation.differences-count"), bars)
     return _drawn(chart, name)
 
 

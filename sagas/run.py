@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sagas.tiers import local_date
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from datetime import date, datetime, tzinfo
     from uuid import UUID
 
 PAGE_SIZE: Final = 20_000
@@ -26,6 +27,14 @@ class RunContext:
     run_id: UUID
     now: datetime
     page_size: int = PAGE_SIZE
+
+
+def zone_called(name: str) -> tzinfo:
+    """The zone for showing times to people; UTC where nobody knows the name."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
 
 
 @dataclass(frozen=True, slots=True)

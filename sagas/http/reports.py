@@ -7,21 +7,29 @@ from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from psycopg import AsyncConnection
 
-from sagas import queries_jobs, reconcile
+from sagas import queries_jobs, queries_reconcile, reconcile
 from sagas.http import queries
 from sagas.http.desk import AtDesk, Desk, Person
 from sagas.http.fields import Before, Limit, Told
 from sagas.http.problems import not_found, refusals
-from sagas.http.sentences import told, told_of
+from sagas.http.sentences import spoken, told, told_of
 from sagas.http.tokens import Caller
 from sagas.reconcile import DuplicateFound, ReconciliationItem, ReconciliationReport
+from sagas.run import zone_called
 
 router = APIRouter(prefix="/reports", tags=["reports"])
 
 _CSV = "text/csv"
+_HTML = "text/html"
+_OF_A_PAGE = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What it may do in a browser: show itself."""
 
 
 class ReportHeader(Told):
@@ -120,6 +128,36 @@ async def show_report_as_csv(desk: AtDesk, caller: Person, report_id: UUID) -> P
     """The items of one comparison as CSV (RFC 4180)."""
     report = await _report(desk, caller, report_id)
     return PlainTextResponse("".join(reconcile.csv_rows(report)), media_type=_CSV)
+
+
+@router.get(
+    "/reconciliation/{report_id}.html",
+    response_class=HTMLResponse,
+    responses={
+        HTTPStatus.OK.value: {"content": {_HTML: {"schema": {"type": "string"}}}},
+        **refusals(HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND),
+    },
+)
+async def show_report_as_page(desk: AtDesk, caller: Person, report_id: UUID) -> HTMLResponse:
+    """One comparison as a page to forward, in the language asked for; it names nobody.
+
+    The development over earlier reports is for administrators: its counts are of all mentors.
+    """
+    from sagas import report_page  # noqa: PLC0415 - brings a library of charts along
+
+    report = await _report(desk, caller, report_id)
+    async with desk.sessions.person(caller) as conn:
+        places = {row["code"]: row for row in await queries.my_reach(conn)}
+        place = places.get(report.organisation)
+        runs: list[report_page.Run] = []
+        if place is not None and place["administered"]:
+            found = await queries_reconcile.drift_of_runs(
+                conn, place["organisation_id"], limit=report_page.RUNS_MAX
+            )
+            runs = report_page.runs_of(found)
+    zones = {code: zone_called(row["timezone"]) for code, row in places.items()}
+    body = report_page.page([report], {report.organisation: runs}, language=spoken(), zones=zones)
+    return HTMLResponse(body, headers=_OF_A_PAGE)
 
 
 @router.get(

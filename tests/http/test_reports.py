@@ -93,10 +93,30 @@ async def test_a_report_is_read_as_csv(front: Front, people: People) -> None:
     assert [row["mentor_id"] for row in rows] == [str(people.ours)]
 
 
+async def test_a_report_is_read_as_a_page(front: Front, people: People) -> None:
+    """RCN-4: cut down like the others; how it went before is told of all, so to administrators."""
+    await front.scene.stage.reconcile()
+    (header, *_) = (await get(front, people.admin, "/reports/reconciliation"))["items"]
+    path = f"/reports/reconciliation/{header['report_id']}.html"
+    english = {"Accept-Language": "en"}
+
+    whole = await front.ask("GET", path, people.admin)
+    cut = await front.ask("GET", path, people.coordinator, headers=english)
+
+    assert whole.headers["content-type"].startswith("text/html")
+    assert whole.headers["content-security-policy"].startswith("default-src 'none'")
+    assert str(people.theirs) in whole.text
+    assert str(people.ours) in cut.text
+    assert str(people.theirs) not in cut.text
+    assert "Avvik over tid" in whole.text
+    assert "Differences over time" not in cut.text
+    assert "(Europe/Oslo)" in cut.text
+
+
 async def test_a_report_of_another_organisation_is_not_there(front: Front, people: People) -> None:
     (header,) = (await get(front, people.admin, "/reports/reconciliation"))["items"]
     for user in (people.foreign, people.ours, uuid4()):
-        for form in ("", ".csv"):
+        for form in ("", ".csv", ".html"):
             answer = await front.ask(
                 "GET", f"/reports/reconciliation/{header['report_id']}{form}", user
             )

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from handlers.settings import ApplicationSettings
+from handlers.texts import Language, key_of
+from handlers.texts.sentences import sentences
+from sagas.app import build_app
 from sagas.reconcile import DuplicateFound, ReconciliationItem, ReconciliationReport
 from sagas.report_page import ROWS_MAX, Run, page
 from sagas.verdicts import Action, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NOW = datetime(2026, 3, 2, 0, 20, tzinfo=UTC)
 DANGER, BEHIND = UUID(int=1), UUID(int=2)
@@ -104,6 +113,80 @@ def test_the_danger_is_told_first_and_in_words() -> None:
     assert "Not published" in row
     assert "2 h" in row
     assert "Sent again" in row
+
+
+def test_danger_stands_in_the_box_that_is_seen_first() -> None:
+    """RCN-8: before how many differ, and before everything that may be scrolled to."""
+    told = shown(report())
+
+    (box,) = re.findall(r'<div class="state danger">.*?</div>', told, re.DOTALL)
+    assert box.index("should be hidden") < box.index("not shown as intended")
+    assert "should be hidden" not in told.split("</div>", 1)[1].split("<table>", 1)[0]
+
+
+def test_times_are_those_of_the_organisation() -> None:
+    """A page that says 00:20 where people's clocks said 01:20 is misread."""
+    one = report()
+    told = page([one], {"HLF": RUNS}, language="nb", zones={"HLF": ZoneInfo("Europe/Oslo")})
+
+    assert "2026-03-02 01:20 (Europe/Oslo)" in told
+    assert "02.03. 00:20" in told
+    assert "2026-03-02 00:20 (UTC)" in shown(one)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nb", "en"),
+    [
+        (0, "under 1 min", "under 1 min"),
+        (3_599, "59 min", "59 min"),
+        (7_200, "2 t", "2 h"),
+        (200_000, "2 døgn", "2 days"),
+    ],
+)
+def test_how_long_it_lasted_is_said_in_the_reader_s_units(seconds: int, nb: str, en: str) -> None:
+    items = (report().items[0].model_copy(update={"lag_seconds": seconds}),)
+    for language, said in (("nb", nb), ("en", en)):
+        assert f'<td class="lag">{said}</td>' in shown(report(items=items), language)
+
+
+def test_what_it_takes_to_read_it_stands_on_it() -> None:
+    """Who the ids are, what happens by itself, what a duplicate is, and which credentials."""
+    told = shown(report(credential_status={"fcm": "accepted", "of tomorrow": "accepted"}))
+
+    for sentence in (
+        "told by id and not by name", "put right without help", "more than once",
+        "<td>Pushes to phones</td>", "of tomorrow", "Lapsed",
+    ):  # fmt: skip
+        assert sentence in told
+
+
+def test_whatever_proves_who_we_are_has_a_name() -> None:
+    """The credentials of the page are those that are checked (CRD-1)."""
+    given: Mapping[str, Any] = {"_env_file": None}
+    handlers = build_app(ApplicationSettings(**given)).handlers.values()
+    checked = {one.name for one in handlers if one.check is not None}
+
+    named = {key for key in sentences(Language.NB) if key.startswith("integration-")}
+    assert named == {key_of("integration", name) for name in checked}
+
+
+def test_many_runs_are_still_read() -> None:
+    """Thirty labels and thirty numbers would lie on each other."""
+    runs = [Run(NOW - timedelta(days=n), 1_000 + n) for n in range(30, 0, -1)]
+    few, many = shown(report(), runs=runs[-3:]), shown(report(), runs=runs)
+
+    assert ">1003</text>" in few
+    assert ">1030</text>" not in many
+    assert len(re.findall(r">\d\d\.\d\d\.</text>", many)) <= 11
+
+
+def test_an_incomplete_listing_is_not_called_right() -> None:
+    """Nothing is known of what it lacks."""
+    told = shown(report(complete=False, items=(), totals={"in_sync": 3}))
+
+    assert "listing was not complete" in told
+    assert "The portal shows what it should." not in told
+    assert "Nobody who should be hidden" not in told
 
 
 def test_the_same_in_bokmaal() -> None:

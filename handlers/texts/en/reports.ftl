@@ -2,6 +2,8 @@
 
 reconciliation = Reconciliation with the portal
     .intro = The report compares what the portal shows with what we want it to show.
+    .course = Most differences are put right without help: the state is sent again, and the next report shows whether that worked. What is unknown to us must be taken up with those who run the portal.
+    .ids = Peer mentors are told by id and not by name, so that the page can be forwarded.
     .no-drift = The portal shows what it should.
     .incomplete = The portal's listing was not complete. What it lacks has not been judged.
     .dry-run = Dry run: nothing was sent.
@@ -11,7 +13,8 @@ reconciliation = Reconciliation with the portal
     .differences = Differences, the most dangerous first
     .differences-count = Differences
     .duplicates = Duplicate reminders and pauses
-    .credentials = Credentials
+    .duplicates-meaning = The same was told or done more than once for one certificate. Somebody should look at it within a day.
+    .credentials = Credentials at their last check
 
 reconciliation-drift =
     { $count ->
@@ -34,18 +37,28 @@ reconciliation-repaired =
        *[other] { $count } were sent again.
     }
 
-reconciliation-pushes = Pushes: { $unknown } unknown, { $failed } failed.
+reconciliation-pushes = Pushes to phones: { $unknown } unknown, { $failed } failed.
 
 reconciliation-alerts =
     { $count ->
-        [one] { $count } alert is open.
-       *[other] { $count } alerts are open.
+        [0] No alert waits for somebody.
+        [one] { $count } alert waits for somebody.
+       *[other] { $count } alerts wait for somebody.
     }
 
 reconciliation-left-out =
     { $count ->
         [one] { $count } more difference stands in the CSV file.
        *[other] { $count } more differences stand in the CSV file.
+    }
+
+duration-moment = under 1 min
+duration-minutes = { $count } min
+duration-hours = { $count } h
+duration-days =
+    { $count ->
+        [one] { $count } day
+       *[other] { $count } days
     }
 
 lag-quarter = up to 15 min
@@ -68,6 +81,17 @@ column-since = Since
 column-chapter = Chapter
 column-tier = Tier
 column-recipient = Recipient
+
+tier-days =
+    { $days ->
+        [one] { $days } day
+       *[other] { $days } days
+    }
+tier-lapsed = Lapsed
+
+integration-fcm = Pushes to phones
+integration-portal = The portal
+integration-portal-read = The portal, reading
 
 state-visible = Visible
 state-hidden = Hidden

@@ -4,6 +4,8 @@
 
 reconciliation = Avstemming med portalen
     .intro = Rapporten sammenligner hva portalen viser, med hva vi ønsker at den skal vise.
+    .course = De fleste avvik rettes uten hjelp: tilstanden sendes på nytt, og neste rapport viser om det hjalp. Det som er ukjent hos oss, må tas opp med dem som drifter portalen.
+    .ids = Likepersonene står med id, ikke med navn, så siden kan sendes videre.
     .no-drift = Portalen viser det den skal.
     .incomplete = Listen fra portalen var ikke fullstendig. Det som mangler i den, er ikke vurdert.
     .dry-run = Prøvekjøring: ingenting er sendt.
@@ -13,7 +15,8 @@ reconciliation = Avstemming med portalen
     .differences = Avvik, det farligste først
     .differences-count = Avvik
     .duplicates = Doble påminnelser og pauser
-    .credentials = Pålogging
+    .duplicates-meaning = Det samme er fortalt eller gjort mer enn én gang for ett sertifikat. Noen bør se på det innen et døgn.
+    .credentials = Pålogging ved siste kontroll
 
 # $count (0 | 1 | 12): mentors
 reconciliation-drift =
@@ -41,13 +44,14 @@ reconciliation-repaired =
 
 # $unknown (0 | 1): pushes of which nobody knows whether they arrived
 # $failed (2 | 1): pushes that did not arrive
-reconciliation-pushes = Varsler: { $unknown } uvisse, { $failed } mislykkede.
+reconciliation-pushes = Varsler på telefonen: { $unknown } uvisse, { $failed } mislykkede.
 
 # $count (0 | 1 | 3): open alerts
 reconciliation-alerts =
     { $count ->
-        [one] { $count } varsel er åpent.
-       *[other] { $count } varsler er åpne.
+        [0] Ingen varsler venter på oppfølging.
+        [one] { $count } varsel venter på oppfølging.
+       *[other] { $count } varsler venter på oppfølging.
     }
 
 # $count (1 | 40): differences beyond those the page shows
@@ -56,6 +60,14 @@ reconciliation-left-out =
         [one] { $count } avvik til står i CSV-filen.
        *[other] { $count } avvik til står i CSV-filen.
     }
+
+duration-moment = under 1 min
+# $count (1 | 59): minutes
+duration-minutes = { $count } min
+# $count (1 | 47): hours
+duration-hours = { $count } t
+# $count (2 | 40): days
+duration-days = { $count } døgn
 
 lag-quarter = inntil 15 min
 lag-hour = inntil 1 time
@@ -77,6 +89,18 @@ column-since = Siden
 column-chapter = Lokallag
 column-tier = Frist
 column-recipient = Mottaker
+
+# $days (30 | 1): the tier, in days before the last valid day
+tier-days =
+    { $days ->
+        [one] { $days } dag
+       *[other] { $days } dager
+    }
+tier-lapsed = Utløpt
+
+integration-fcm = Varsler på telefonen
+integration-portal = Portalen
+integration-portal-read = Portalen, lesing
 
 state-visible = Synlig
 state-hidden = Skjult

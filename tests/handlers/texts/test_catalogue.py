@@ -125,7 +125,12 @@ def test_a_choice_by_number_has_a_plural_and_a_fallback(language: Language) -> N
         ("digest-paused", {"count": 2}, "2 er satt på pause.", "2 have been paused."),
         ("digest-reactivated", {"count": 1}, "1 er aktiv igjen.", "1 is active again."),
         ("digest-reactivated", {"count": 2}, "2 er aktive igjen.", "2 are active again."),
-        ("reconciliation-alerts", {"count": 0}, "0 varsler er åpne.", "0 alerts are open."),
+        (
+            "reconciliation-alerts",
+            {"count": 0},
+            "Ingen varsler venter på oppfølging.",
+            "No alert waits for somebody.",
+        ),
         (
             "reconciliation-drift",
             {"count": 1200},
@@ -287,8 +292,9 @@ def test_every_call_in_a_template_names_a_sentence_and_its_arguments() -> None:
 
 
 FAMILIES = {
-    "action", "alert", "column", "credential", "digest", "duplicate", "error", "finding", "lag",
-    "prompt", "state", "step", "verdict", *(key_of(kind) for kind in Kind),
+    "action", "alert", "column", "credential", "digest", "duplicate", "duration", "error",
+    "finding", "integration", "lag", "prompt", "state", "step", "verdict",
+    *(key_of(kind) for kind in Kind),
 }  # fmt: skip
 """How keys begin that are put together from codes; other tests hold each family to its codes."""
 
