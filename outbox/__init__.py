@@ -12,6 +12,7 @@ from outbox.errors import (
     PublishError,
     TransientFailure,
 )
+from outbox.findings import Finding, Severity
 from outbox.handler import (
     AfterDead,
     Answer,
@@ -70,11 +71,11 @@ from outbox.saga import (
 __all__ = [
     "AfterDead", "Answer", "AnyOutcome", "App", "Attempt", "Breaker", "Clock", "Compensate",
     "CredentialsRejected", "Dead", "Decision", "DeliveryReport", "DestinationChange",
-    "DestinationHeld", "Done", "Effect", "Exponential", "Flow", "Handler", "Ladder", "Message",
-    "OnMissing", "Order", "OutboxError", "Outcome", "OutcomeUnknown", "PermanentFailure", "Phase",
-    "Probe", "Progress", "Publication", "PublishError", "PublishReceipt", "Rate", "Redriven",
-    "Relay", "Report", "Retention", "Retry", "RetryPolicy", "Rule", "Saga", "SagaState", "Settled",
-    "SkipStep", "Steps", "Superseded", "Suppressed", "SystemClock", "Terms", "Then", "TimedOut",
-    "Timer", "TransientFailure", "Unknown", "UnknownPolicy", "VirtualClock", "Withdrawn",
-    "apublish", "apublish_many", "parse_retry_after", "publish", "publish_many",
+    "DestinationHeld", "Done", "Effect", "Exponential", "Finding", "Flow", "Handler", "Ladder",
+    "Message", "OnMissing", "Order", "OutboxError", "Outcome", "OutcomeUnknown", "PermanentFailure",
+    "Phase", "Probe", "Progress", "Publication", "PublishError", "PublishReceipt", "Rate",
+    "Redriven", "Relay", "Report", "Retention", "Retry", "RetryPolicy", "Rule", "Saga", "SagaState",
+    "Settled", "Severity", "SkipStep", "Steps", "Superseded", "Suppressed", "SystemClock", "Terms",
+    "Then", "TimedOut", "Timer", "TransientFailure", "Unknown", "UnknownPolicy", "VirtualClock",
+    "Withdrawn", "apublish", "apublish_many", "parse_retry_after", "publish", "publish_many",
 ]  # fmt: skip

@@ -13,15 +13,19 @@ from outbox.handler import Handler
 from outbox.retention import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     import typer
     from pydantic_settings import BaseSettings
 
     from outbox.clock import Clock
+    from outbox.findings import Finding
     from outbox.handler import Effect
     from outbox.message import Message
+    from outbox.queries import Conn
     from outbox.saga.declaration import Saga
+
+    Examine = Callable[[Conn], Awaitable[Sequence[Finding]]]
 
 
 class SchemaHistory(Protocol):
@@ -71,9 +75,10 @@ class App:
     and opens what they need (HTTP clients). `histories` are schema histories applied after the
     engine's own. `commands` are added to the command line, `settings` to `outbox config`.
     `retention` says how long what has ended is kept; None: for ever. A relay says so when something
-    due and unblocked is older than `due_age_max`, or stays blocked beyond `blocked_max`. Raises
-    `AppInvalid`,
-    `HandlerInvalid` or `MessageClassInvalid` where two parts contradict.
+    due and unblocked is older than `due_age_max`, or stays blocked beyond `blocked_max`. `doctor`
+    looks at what is the application's own and adds its findings to those of `outbox doctor`; it is
+    given a connection in autocommit and should only read. Raises `AppInvalid`, `HandlerInvalid` or
+    `MessageClassInvalid` where two parts contradict.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of an application, all named
@@ -88,6 +93,7 @@ class App:
         retention: Retention | None = Retention(),  # noqa: B008 - immutable
         due_age_max: timedelta = timedelta(minutes=1),
         blocked_max: timedelta = timedelta(hours=1),
+        doctor: Examine | None = None,
     ) -> None:
         check_app(name, histories)
         if due_age_max <= timedelta(0) or blocked_max < due_age_max:
@@ -96,7 +102,7 @@ class App:
                 "the first must be above zero and the second no shorter"
             )
         self.due_age_max, self.blocked_max = due_age_max, blocked_max
-        self.settings, self.retention = settings, retention
+        self.settings, self.retention, self.doctor = settings, retention, doctor
         self.name, self.lifespan, self.histories, self.commands = (
             name,
             lifespan,

@@ -60,6 +60,10 @@ async def check_up(
             facts["troubles"] = await _troubles(conn, app)
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
             unread.append("troubles")
+        try:
+            facts["own"] = [] if app.doctor is None else await app.doctor(conn)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the rest is still told
+            unread.append(f"what {app.name} looks at itself ({type(failure).__name__})")
         facts["bell"] = await _bell(conn, dsn, listen_dsn, bell_seconds)
     return Facts(**facts, unread=unread)
 

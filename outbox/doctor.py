@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_migrations, check_tables, check_indexes, check_server, check_relays, check_workers,
     check_routes, check_bell, check_clock, check_bloat, check_snapshots, check_waiting,
-    check_sequences, check_sight,
+    check_sequences, check_sight, lambda facts: iter(facts.own),
 )  # fmt: skip
 
 

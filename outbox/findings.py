@@ -102,6 +102,8 @@ class Facts:
     handlers: Sequence[str] = ()
     """The handlers of the application that was asked about."""
     troubles: Sequence[Trouble] = ()
+    own: Sequence[Finding] = ()
+    """What the application's own doctor has found."""
     unread: Sequence[str] = ()
 
     @property

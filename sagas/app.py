@@ -36,6 +36,7 @@ from outbox.clock import SystemClock
 from outbox.errors import ConfigurationError, CredentialsRejected, SchemaError
 from outbox.settings import load_settings
 from sagas import dispatches as _dispatches  # noqa: F401 - it adds its command
+from sagas import doctor
 from sagas.commands import commands
 from sagas.commands_emergency import break_glass_command
 from sagas.commands_jobs import job_commands
@@ -143,6 +144,7 @@ def build_app(
         commands=commands,
         clock=clock,
         settings=(ApplicationSettings, ApiSettings),
+        doctor=doctor.examine,
     )
     ports = visibility_ports(newest, portal_http, clock)
     push = _push_handler(newest, pushes, token_http, clock).handler(

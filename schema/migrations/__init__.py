@@ -8,6 +8,7 @@ transaction under an advisory lock: two deploys at once take turns, and a failur
 from __future__ import annotations
 
 import io
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -94,6 +95,18 @@ def sql(revision: str = "head") -> str:
     command.upgrade(config, revision, sql=True)
     made = f"create schema {VERSION_SCHEMA};\ncomment on schema {VERSION_SCHEMA} is '{_OURS}';\n\n"
     return made + buffer.getvalue()
+
+
+def indexes() -> list[str]:
+    """The indexes and keys in schema public that the revisions make, by name, read from their SQL.
+
+    Keys of tables that an app may have had before are left out: they may be called otherwise there.
+    """
+    text_of_all = re.sub(r"--[^\n]*", "", sql())
+    found = set(re.findall(r"create (?:unique )?index (?:if not exists )?(\w+)", text_of_all))
+    for body in re.findall(r"create table public\.\w+ \((.*?)\n\);", text_of_all, re.DOTALL):
+        found |= set(re.findall(r"constraint (\w+)\s+(?:primary key|unique)\b", body))
+    return sorted(found)
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from outbox import Dead, Effect, Unknown
+from outbox import App, Dead, Effect, Unknown
 from outbox.checkup import check_up, made_by
 from outbox.doctor import examine
 from outbox.findings import Bell, Facts, Finding, HistoryState, Severity
@@ -24,7 +24,7 @@ from tests.outbox.shop import MINUTE, OrderPlaced, Unheard, made, mailer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from outbox import App
+    from outbox.queries import Conn
     from tests.conftest import Server
     from tests.outbox.conftest import Opened, Rows
 
@@ -58,6 +58,27 @@ async def test_a_sound_database_has_no_findings(database: str, rows: Rows, opene
     rows(ALIVE, "far:1:a", ["mailer"], "0.1.0", timedelta(0))
 
     assert await findings(box.app, database) == []
+
+
+async def test_an_application_adds_what_it_finds_itself(database: str) -> None:
+    """Its findings stand among the others by severity; one that breaks hides nothing else."""
+    own = Finding(Severity.NOTE, "shop", "the till is open", "it is late", "close it")
+
+    async def look(conn: Conn) -> list[Finding]:
+        await conn.execute("select 1")
+        return [own]
+
+    async def fail(conn: Conn) -> list[Finding]:
+        await conn.execute("select from nowhere")
+        return [own]
+
+    found = await findings(App("shop", doctor=look), database)
+    broken = await findings(App("shop", doctor=fail), database)
+
+    assert found == [own]
+    assert [(one.check, one.what) for one in broken] == [
+        ("sight", "what shop looks at itself (UndefinedTable) could not be read")
+    ]
 
 
 async def test_what_the_revisions_make_is_read_from_their_sql(rows: Rows) -> None:
