@@ -18,6 +18,7 @@ from psycopg import Rollback
 from outbox import queries, queries_cluster
 from outbox.crash_points import CrashPoint, reach
 from outbox.handler import Effect, Order
+from outbox.low_water import LowWater
 from outbox.outcome import Superseded
 from outbox.queries import ClaimTerms
 
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from outbox.handler import Handler
     from outbox.queries import Claimed, Conn
     from outbox.settlement import Settlement
-
-LATE_SECONDS = 5.0
-"""Transactions shorter than this are seen by the next claim, longer ones by the next full look."""
 
 LOOK_SECONDS = 2.0
 """How often a claim starts at the first id."""
@@ -58,48 +56,6 @@ Where none of them may go, an ordered handler looks through the widest window fo
 """
 
 
-class LowWater:
-    """The id above which the next claim looks."""
-
-    def __init__(self) -> None:
-        self._everywhere = True
-        self._full = self._stayed = False
-        self._last = self._top = self._young = self._old = 0
-        self._turned_at = float("-inf")
-
-    @property
-    def everywhere(self) -> bool:
-        """Whether the next claim starts at the first id."""
-        return self._everywhere
-
-    @property
-    def full(self) -> bool:
-        """Whether the last claim left something above it."""
-        return self._full or self._stayed
-
-    def look_everywhere(self) -> None:
-        """Let the next claim start at the first id."""
-        self._everywhere = True
-
-    def start(self) -> int:
-        """The id above which to look now."""
-        if self._everywhere:
-            return 0
-        return self._last if self._full else self._old
-
-    def reached(self, last: int | None, *, full: bool, at: float) -> None:
-        """Note how far a claim came; `full`: there may be more above. `at` in seconds."""
-        self._everywhere, self._full, self._stayed = False, full, False
-        if last is not None:
-            self._last, self._top = last, max(self._top, last)
-        if at - self._turned_at >= LATE_SECONDS:
-            self._old, self._young, self._turned_at = self._young, self._top, at
-
-    def stayed(self) -> None:
-        """Note that a claim was filled by others and did not come to look."""
-        self._stayed = True
-
-
 BY_AGE_EVERY = 8
 """Each so many-th claim goes by age and asks for no priority, so that nothing waits for ever."""
 
@@ -121,7 +77,7 @@ class Claims:
     clock: Clock
     settlement: Settlement
     reads: list[str] | None = None
-    _mark: LowWater = field(default_factory=LowWater)
+    mark: LowWater = field(default_factory=LowWater)
     _keyless_mark: LowWater = field(default_factory=LowWater)
     _keyless: bool = True
     _again: list[str] = field(default_factory=list)
@@ -134,7 +90,7 @@ class Claims:
 
     def look_everywhere(self) -> None:
         """Let the next claim start at the first id: rows that committed late lie below the mark."""
-        self._mark.look_everywhere()
+        self.mark.look_everywhere()
         self._keyless_mark.look_everywhere()
         self._keyless, self._blocked = True, False
 
@@ -173,19 +129,19 @@ class Claims:
     async def claim_on(
         self, conn: Conn, limit: int, *, run_max: int | None = None
     ) -> list[Claimed]:
-        """The same on a connection of the caller's, in its transaction if it has one open."""
-        began = asyncio.get_running_loop().time()
-        full_look = self._mark.everywhere
-        terms = self.terms(limit)
+        """The same on a connection that has no transaction open: each window has its own."""
+        look = self.look(run_max)
+        rows: list[Claimed] = []
         if self.handler.order is Order.NONE:
-            reach(CrashPoint.BEFORE_CLAIM_COMMIT, self.handler.name)  # one statement, committed
-            rows = await self._claim_unordered(conn, terms, self._mark, keyless=False)
-        else:
-            rows = await self._claim_ordered(conn, terms, run_max or self.run_max)
-        if full_look:
-            now = asyncio.get_running_loop().time()
-            self._looks_at = now + max(LOOK_SECONDS, LOOK_SHARE * (now - began))
+            return await look.take(conn, limit)  # one statement, committed
+        while look.more:
+            async with conn.transaction():
+                rows += await look.take(conn, limit - len(rows))
         return rows
+
+    def look(self, run_max: int | None = None) -> Look:
+        """Begin a claim that is taken window by window."""
+        return Look(self, uuid4(), run_max or self.run_max)
 
     @property
     def in_backlog(self) -> bool:
@@ -193,13 +149,13 @@ class Claims:
 
         What has priorities waiting is leased: a held batch asks for none.
         """
-        return self._mark.full and not self._ranked
+        return self.mark.full and not self._ranked
 
     async def claim_held(self, conn: Conn, limit: int) -> tuple[ClaimTerms, list[Claimed]]:
         """Lock up to `limit` due deliveries of an unordered handler in the open transaction."""
         terms = self.terms(limit)
-        rows = await queries.claim_held(conn, terms, after=self._mark.start())
-        self._note(self._mark, rows, limit)
+        rows = await queries.claim_held(conn, terms, after=self.mark.start())
+        self._note(self.mark, rows, limit)
         reach(CrashPoint.BEFORE_CLAIM_COMMIT, self.handler.name)
         return terms, rows
 
@@ -285,6 +241,31 @@ class Claims:
             conn, self.terms(1), headed=headed, blocks=blocks, probes=self._no_probe
         )
 
+    def window(self, limit: int) -> int:
+        """How many rows the first window of a claim of `limit` has."""
+        return max(self._widened * limit, WINDOW_MIN)
+
+    def looked_everywhere(self, *, since: float) -> None:
+        """Note that a look from the first id ends now that began at `since`."""
+        now = asyncio.get_running_loop().time()
+        self._looks_at = now + max(LOOK_SECONDS, LOOK_SHARE * (now - since))
+
+    async def claim_unordered(self, conn: Conn, terms: ClaimTerms) -> list[Claimed]:
+        """Lease what is due of a handler without order, in one statement where nobody ranks."""
+        return await self._claim_unordered(conn, terms, self.mark, keyless=False)
+
+    async def claim_keyless(self, conn: Conn, terms: ClaimTerms) -> list[Claimed]:
+        """Lease what has no key of an ordered handler, up to half of the limit.
+
+        Without any, nothing is looked for between two full looks.
+        """
+        if not self._keyless:
+            return []
+        some = replace(terms, limit=(terms.limit + 1) // 2)
+        rows = await self._claim_unordered(conn, some, self._keyless_mark, keyless=True)
+        self._keyless = bool(rows)
+        return rows
+
     async def _claim_unordered(
         self, conn: Conn, terms: ClaimTerms, mark: LowWater, *, keyless: bool
     ) -> list[Claimed]:
@@ -320,31 +301,7 @@ class Claims:
         else:
             mark.reached(last, full=len(rows) == limit, at=asyncio.get_running_loop().time())
 
-    async def _claim_ordered(self, conn: Conn, terms: ClaimTerms, run_max: int) -> list[Claimed]:
-        """What has no key, up to half of it, and then what has.
-
-        Without keys nothing is looked for between two full looks, unless the last time found some.
-        A window of blocked keys hides what may lie behind it; each window has a transaction of its
-        own, since keys are locked in one order, which a second window would begin again.
-        """
-        rows: list[Claimed] = []
-        window, first = max(self._widened * terms.limit, WINDOW_MIN), True
-        while True:
-            began_at = self._mark.start()
-            async with conn.transaction():
-                if self._keyless and first:
-                    some = replace(terms, limit=(terms.limit + 1) // 2)
-                    mark = self._keyless_mark
-                    rows = await self._claim_unordered(conn, some, mark, keyless=True)
-                    self._keyless = bool(rows)
-                rest = replace(terms, limit=terms.limit - len(rows))
-                found, more = await self._claim_keys(conn, rest, run_max, window)
-                reach(CrashPoint.BEFORE_CLAIM_COMMIT, self.handler.name)
-            if found or not more or self._mark.start() == began_at:
-                return rows + found
-            window, first = min(4 * window, WINDOW_MAX), False
-
-    async def _claim_keys(
+    async def claim_keys(
         self, conn: Conn, terms: ClaimTerms, run_max: int, window: int
     ) -> tuple[list[Claimed], bool]:
         """Take keys, then what of them may be leased now; whether more may follow the window.
@@ -357,7 +314,7 @@ class Claims:
             return [], False
         keyed = self.handler.order is Order.KEYED
         looked = {
-            "after": self._mark.start(),
+            "after": self.mark.start(),
             "window": window,
             "headed": keyed and self._blocked,
             "unhandled": not keyed and self._blocked,
@@ -372,7 +329,7 @@ class Claims:
             self._widened = min(2 * self._widened, WIDEN_MAX)
         else:
             self._widened = max(self._widened // 2, 1)
-        self._mark.reached(locked.seen_to, full=full, at=asyncio.get_running_loop().time())
+        self.mark.reached(locked.seen_to, full=full, at=asyncio.get_running_loop().time())
         mine = set(locked.keys)
         waiting = [key for key in (*self._again, *locked.busy) if key not in mine]
         again = dict.fromkeys([*_unfinished(rows), *waiting])
@@ -398,3 +355,45 @@ def _unfinished(rows: Sequence[Claimed]) -> list[str]:
     """Keys of which more was looked at than leased: their runs go on."""
     leased = Counter(row.key for row in rows)
     return [row.key for row in rows if row.key is not None and row.run > leased[row.key]]
+
+
+@dataclass(slots=True)
+class Look:
+    """One claim, window by window, each in a transaction that locks no keys but those of it.
+
+    A window of blocked keys hides what may lie behind it. Keys are locked in one order, which a
+    second window would begin again: two such claims in one transaction each wait in a ring.
+    """
+
+    claims: Claims
+    token: UUID
+    run_max: int
+    more: bool = True
+    _window: int = 0
+
+    async def take(self, conn: Conn, limit: int) -> list[Claimed]:
+        """Lease up to `limit` of what may go in the next window; `more` tells if one follows."""
+        began, claims = asyncio.get_running_loop().time(), self.claims
+        full_look = claims.mark.everywhere
+        terms = replace(claims.terms(limit), token=self.token)
+        if claims.handler.order is Order.NONE:
+            self.more = False
+            reach(CrashPoint.BEFORE_CLAIM_COMMIT, claims.handler.name)
+            rows = await claims.claim_unordered(conn, terms)
+        else:
+            rows = await self._take_ordered(conn, terms)
+        if full_look:
+            claims.looked_everywhere(since=began)
+        return rows
+
+    async def _take_ordered(self, conn: Conn, terms: ClaimTerms) -> list[Claimed]:
+        """What has no key, up to half of it and in the first window, and then what has."""
+        claims, first = self.claims, not self._window
+        began_at = claims.mark.start()
+        self._window = min(4 * self._window, WINDOW_MAX) or claims.window(terms.limit)
+        rows = await claims.claim_keyless(conn, terms) if first else []
+        rest = replace(terms, limit=terms.limit - len(rows))
+        found, more = await claims.claim_keys(conn, rest, self.run_max, self._window)
+        self.more = more and not found and claims.mark.start() != began_at
+        reach(CrashPoint.BEFORE_CLAIM_COMMIT, claims.handler.name)
+        return rows + found

@@ -141,6 +141,11 @@ class Lane:
             return 0
         return max(free, 0)
 
+    @property
+    def looks_again_in(self) -> float | None:
+        """How soon it must look by itself, in seconds, for what no bell tells; None for nothing."""
+        return None
+
     def to_settle(self) -> AbstractAsyncContextManager[Conn]:
         """A connection to settle on: with a `record`, which may take long, it needs a place."""
         return self.places.connection() if self.settlement.is_heard else self.pool.connection()

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 TICKET_ROOMS = load("outbox", "ticket_rooms")
 MARK_TICKET = load("outbox", "mark_ticket")
-EXCHANGE_TICKET = load("outbox", "exchange_ticket")
+SPLIT_TICKETS = load("outbox", "split_tickets")
+EXCHANGE_TICKETS = load("outbox", "exchange_tickets")
 EXCHANGE_KEYS = load("outbox", "exchange_keys")
-FREE_TICKET = load("outbox", "free_ticket")
+TAKE_BACK_TICKETS = load("outbox", "take_back_tickets")
 FREE_TICKETS = load("outbox", "free_tickets")
 RESEND_TICKETS = load("outbox", "resend_tickets")
 BEAT_WORKER = load("outbox", "beat_worker")
@@ -77,26 +78,36 @@ async def mark_ticket(conn: Conn, *, token: UUID, queue: str) -> None:
     await conn.execute(MARK_TICKET, {"token": token, "queue": queue})
 
 
-async def exchange_ticket(
-    conn: Conn, terms: ClaimTerms, *, ticket: UUID, ids: Sequence[int]
+async def split_tickets(conn: Conn, terms: ClaimTerms, tickets: Sequence[Ticket]) -> None:
+    """Make tickets, all of one queue, of the lease `terms.token` just claimed."""
+    params = terms.params(
+        ids=[one for ticket in tickets for one in ticket.ids],
+        tickets=[ticket.token for ticket in tickets for _ in ticket.ids], queue=tickets[0].queue,
+    )  # fmt: skip
+    await conn.execute(SPLIT_TICKETS, params)
+
+
+async def exchange_tickets(
+    conn: Conn, terms: ClaimTerms, *, tickets: Sequence[UUID], ids: Sequence[int]
 ) -> list[Claimed]:
-    """Take over what is still under a ticket; nothing where it is gone or may not be tried now."""
-    params = terms.params(ticket=ticket, ids=list(ids))
-    return await queries.claimed(conn, EXCHANGE_TICKET, params, terms.token)
+    """Take over what is still under tickets and may be tried now; nothing of those gone."""
+    params = terms.params(tickets=list(tickets), ids=list(ids))
+    return await queries.claimed(conn, EXCHANGE_TICKETS, params, terms.token)
 
 
 async def exchange_keys(
-    conn: Conn, terms: ClaimTerms, *, ticket: UUID, ids: Sequence[int]
+    conn: Conn, terms: ClaimTerms, *, tickets: Sequence[UUID], ids: Sequence[int]
 ) -> list[str]:
-    """Take over the keys under a ticket, in the transaction that leases their newest."""
+    """Take over the keys under tickets, in the transaction that leases their newest."""
     async with conn.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(EXCHANGE_KEYS, terms.params(ticket=ticket, ids=list(ids)))
+        await cursor.execute(EXCHANGE_KEYS, terms.params(tickets=list(tickets), ids=list(ids)))
         return [row[0] for row in await cursor.fetchall()]
 
 
-async def free_ticket(conn: Conn, *, ticket: UUID, ids: Sequence[int]) -> int:
-    """Take a ticket back; how many deliveries are due again."""
-    cursor = await conn.execute(FREE_TICKET, {"ticket": ticket, "ids": list(ids)})
+async def take_back_tickets(conn: Conn, *, tickets: Sequence[UUID], ids: Sequence[int]) -> int:
+    """Take tickets back; how many deliveries are due again."""
+    params = {"tickets": list(tickets), "ids": list(ids)}
+    cursor = await conn.execute(TAKE_BACK_TICKETS, params)
     return cursor.rowcount
 
 

@@ -324,6 +324,8 @@ class Relay:
             wait = POLL_SECONDS if self._asleep else SLOW_POLL_SECONDS
         if lane.pace.throttled:
             wait = min(max(lane.pace.wait().total_seconds(), FAST_POLL_SECONDS), POLL_SECONDS)
+        elif lane.looks_again_in is not None:
+            wait = min(wait, lane.looks_again_in)
         timer = loop.call_later(wait, awake.set)
         await awake.wait()
         timer.cancel()

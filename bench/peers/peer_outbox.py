@@ -160,7 +160,8 @@ class Ours:
 
 
 async def _work_by_tickets(on: Callable[[int], Any]) -> None:
-    from outbox.transport.brokers import BrokerAddress, DramatiqSender  # noqa: PLC0415 - the extra
+    from outbox.transport.brokers import BrokerAddress  # noqa: PLC0415 - the extra
+    from outbox.transport.sending import DramatiqSender  # noqa: PLC0415 - as above
     from outbox.transport.tickets import Tickets  # noqa: PLC0415 - as above
     from outbox.transport.worker import Worker  # noqa: PLC0415 - as above
 

@@ -140,7 +140,7 @@ def _transport(name: str, loaded: EngineSettings) -> Transport:
     if name != "dramatiq":
         raise ConfigurationError(f"there is no transport {name!r}; there are inline and dramatiq")
     address = _broker(loaded)
-    from outbox.transport.brokers import DramatiqSender  # noqa: PLC0415 - it needs the extra
+    from outbox.transport.sending import DramatiqSender  # noqa: PLC0415 - it needs the extra
 
     return Tickets(DramatiqSender(address))
 

@@ -6,20 +6,18 @@ left out: retries, age limits and results have one owner, the engine (P7).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import pika
 import pika.exceptions
 import redis
-import structlog
-from dramatiq import Broker, Consumer, Message
+from dramatiq import Broker, Consumer
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import BrokerConnectionError, ConnectionClosed
@@ -31,10 +29,6 @@ from outbox.errors import BrokerUnreachable, ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from outbox.queries_tickets import Ticket
-
-log = structlog.get_logger("outbox")
-
 ACTOR = "outbox_ticket"
 """The one kind of message that is sent."""
 
@@ -44,11 +38,8 @@ ANSWER_SECONDS = 5.0
 UNUSED_MS = 7 * 24 * 3600 * 1000
 """How long RabbitMQ keeps a queue that nobody uses: those of versions that are gone."""
 
-AGAIN_SECONDS = 1.0
-"""How long a relay leaves a broker alone that failed it."""
-
-SENDERS = 4
-"""Threads that send: a confirm is waited for, and others need not wait with it."""
+QUEUE_ARGUMENTS = MappingProxyType({"x-queue-type": "quorum", "x-expires": UNUSED_MS})
+"""What RabbitMQ is told of a queue, by whoever makes it."""
 
 ATTENDED_SECONDS = 5.0
 """How long a worker to whom nothing comes leaves unasked whether its queue knows it."""
@@ -169,31 +160,9 @@ class QuorumBroker(RabbitmqBroker):
         self.queues_pending.add(queue_name)
         return Attended(super().consume(queue_name, prefetch, timeout), queue_name)
 
-    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        """Put a message into its queue and wait for the confirm; raises `BrokerConnectionError`.
-
-        A connection that lay idle too long has been closed by the server, so it is tried twice.
-        """
-        assert delay is None, "no ticket is ever delayed"
-        for last in (False, True):
-            try:
-                self.declare_queue(message.queue_name, ensure=True)
-                self.channel.basic_publish(
-                    exchange="", routing_key=message.queue_name, body=message.encode(),
-                    properties=pika.BasicProperties(delivery_mode=2), mandatory=True,
-                )  # fmt: skip
-                break
-            except (pika.exceptions.AMQPConnectionError, pika.exceptions.AMQPChannelError) as error:
-                del self.connection
-                if isinstance(error, pika.exceptions.UnroutableError):
-                    self.queues_pending.add(message.queue_name)
-                if last:
-                    raise ConnectionClosed(error) from error
-        return message
-
     def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
         del queue_name
-        return {"x-queue-type": "quorum", "x-expires": UNUSED_MS}
+        return dict(QUEUE_ARGUMENTS)
 
     def _declare_dq_queue(self, queue_name: str) -> None:
         pass
@@ -224,11 +193,8 @@ def open_broker(address: BrokerAddress) -> Broker:
             )  # fmt: skip
             client.ping()
             return PlainRedisBroker(client=client, namespace="outbox", middleware=[])
-        broker = QuorumBroker(url=address.url, confirm_delivery=True, middleware=[])
-        found = broker.parameters
-        for parameters in found if isinstance(found, list) else [found]:
-            parameters.socket_timeout = parameters.stack_timeout = ANSWER_SECONDS
-            parameters.blocked_connection_timeout = ANSWER_SECONDS
+        broker = QuorumBroker(url=address.url, middleware=[])
+        broker.parameters = parameters_of(address)
         pika.BlockingConnection(parameters=broker.parameters).close()
     except FAILURES as error:
         raise BrokerUnreachable(address.where, reason_of_failure(error)) from error
@@ -238,6 +204,14 @@ def open_broker(address: BrokerAddress) -> Broker:
         ) from None
     else:
         return broker
+
+
+def parameters_of(address: BrokerAddress) -> pika.URLParameters:
+    """How to connect with RabbitMQ; whoever does not answer in time has failed."""
+    parameters = pika.URLParameters(address.url)
+    parameters.socket_timeout = parameters.stack_timeout = ANSWER_SECONDS
+    parameters.blocked_connection_timeout = ANSWER_SECONDS
+    return parameters
 
 
 def reason_of_failure(error: BaseException) -> str:
@@ -276,6 +250,7 @@ def _causes(error: BaseException | None, depth: int = 6) -> Iterator[BaseExcepti
         error.__context__,
         *error.args,
         getattr(error, "exception", None),
+        *getattr(error, "exceptions", ()),
     ):
         if isinstance(inner, BaseException):
             yield from _causes(inner, depth - 1)
@@ -288,78 +263,3 @@ def _hush() -> None:
         if not logger.handlers:
             logger.addHandler(logging.NullHandler())
         logger.propagate = False
-
-
-def _greet(address: BrokerAddress) -> None:
-    """Connect and hang up."""
-    open_broker(address).close()
-
-
-class DramatiqSender:
-    """Sends tickets from threads of its own, since a confirm is waited for."""
-
-    def __init__(self, address: BrokerAddress) -> None:
-        self._address = address
-        self._broker: Broker | None = None
-        self._threads = ThreadPoolExecutor(SENDERS, thread_name_prefix="outbox-sender")
-        self._failed_at: float | None = None
-
-    @property
-    def trouble(self) -> str | None:
-        """What keeps it from sending; None when all is well."""
-        return None if self._failed_at is None else f"the broker at {self._address.where} is away"
-
-    @property
-    def may_send(self) -> bool:
-        """False for a moment after the broker failed."""
-        if self._failed_at is None:
-            return True
-        return asyncio.get_running_loop().time() - self._failed_at >= AGAIN_SECONDS
-
-    async def open(self) -> None:
-        """Connect. Raises `BrokerUnreachable`."""
-        loop = asyncio.get_running_loop()
-        self._broker = await loop.run_in_executor(self._threads, open_broker, self._address)
-
-    async def send(self, ticket: Ticket) -> None:
-        """Send, and wait for the confirm. Raises `BrokerUnreachable`."""
-        assert self._broker is not None, "it is opened first"
-        message: Message[Any] = Message(
-            queue_name=ticket.queue, actor_name=ACTOR, args=(str(ticket.token), ticket.ids),
-            kwargs={}, options={},
-        )  # fmt: skip
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(self._threads, self._broker.enqueue, message)
-        except FAILURES as error:
-            reason = reason_of_failure(error)
-            if self._failed_at is None:
-                log.error("relay.broker_failed", broker=self._address.where, reason=reason)  # noqa: TRY400 - a foreign text
-            self._failed_at = loop.time()
-            raise BrokerUnreachable(self._address.where, reason) from error
-        self._came_back()
-
-    async def try_again(self) -> None:
-        """After a failure, see whether the broker is back; else a quiet relay stays in trouble."""
-        if self._failed_at is None or not self.may_send:
-            return
-        loop = asyncio.get_running_loop()
-        self._failed_at = loop.time()  # the other lanes need not look, too
-        try:
-            await loop.run_in_executor(self._threads, _greet, self._address)
-        except BrokerUnreachable:
-            self._failed_at = loop.time()
-        else:
-            self._came_back()
-
-    def _came_back(self) -> None:
-        if self._failed_at is not None:
-            self._failed_at = None
-            log.info("relay.broker_back", broker=self._address.where)
-
-    async def close(self) -> None:
-        """Hang up."""
-        loop = asyncio.get_running_loop()
-        if self._broker is not None:
-            await loop.run_in_executor(self._threads, self._broker.close)
-        self._threads.shutdown(wait=False)

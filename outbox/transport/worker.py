@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from hashlib import sha256
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -22,127 +22,37 @@ from outbox import queries_cluster, queries_tickets
 from outbox.claiming import LOOK_SECONDS
 from outbox.collector import calm_collector
 from outbox.connections import connections_for
-from outbox.crash_points import CrashPoint, reach
 from outbox.doors import Doors
 from outbox.dsn import for_relay, libpq_dsn
 from outbox.gate import ProcessGate
-from outbox.handler import LEASE_MARGIN, Effect, Order
+from outbox.handler import LEASE_MARGIN, Effect
 from outbox.house import BEAT_SECONDS, keep_turning
-from outbox.lane import Lane, read_by
+from outbox.lane import read_by
 from outbox.meter import Meter
 from outbox.probing import run_probe
 from outbox.queries_tickets import Taken
 from outbox.readiness import require_schema
-from outbox.relay import ERROR_WAIT_SECONDS, FAST_POLL_SECONDS, POLL_SECONDS, relay_name
+from outbox.relay import relay_name
 from outbox.settlement import facts_of
 from outbox.tracing import find_spans
 from outbox.transport.consuming import TicketConsumer
+from outbox.transport.work import DATABASE_TICKETS, WorkLane, first_of
 from outbox.vitals import WorkerVitals
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
-    from uuid import UUID
+    from collections.abc import AsyncIterator, Collection
 
     from outbox.app import App
     from outbox.handler import Handler
-    from outbox.queries import Claimed
     from outbox.transport.brokers import BrokerAddress
 
 log = structlog.get_logger("outbox")
 
-TICKETS_AT_ONCE = 5
+TICKETS_AT_ONCE = 3
 """About so many tickets a handler's concurrency is divided into, where it is large enough."""
 
-DATABASE_TICKETS = 2
-"""Tickets of one DATABASE handler at work at once in one process."""
-
-
-@dataclass(slots=True)
-class WorkLane(Lane):
-    """The lane of one handler in a worker: what it works on comes by tickets."""
-
-    stop: asyncio.Event = field(kw_only=True)
-    _one_by_one: asyncio.Lock = field(default_factory=asyncio.Lock)
-    in_flight: int = 0
-    """Deliveries that came by tickets and are being worked on."""
-
-    async def work(self, ticket: UUID, ids: Sequence[int]) -> None:
-        """Exchange a ticket and run what is under it; nothing where it is gone."""
-        if not await self._rate_allows(len(ids)):
-            await self._hand_back(ticket, ids)
-            return
-        await self.gate.enter()  # before the exchange: no lease runs out at the gate
-        try:
-            starts_by, rows = await self._exchange(ticket, ids)
-            self.pace.spend(len(rows) - len(ids))  # what is not under it any more is not called
-            if rows:
-                self.in_flight += len(rows)
-                try:
-                    await self.run_batch(rows, starts_by)
-                finally:
-                    self.in_flight -= len(rows)
-        except Exception as error:  # noqa: BLE001 - its leases run out; the others go on
-            log.error(  # noqa: TRY400 - a foreign error's text quotes values
-                "worker.ticket_failed", handler=self.handler.name, **facts_of(error)
-            )
-        finally:
-            await self.gate.leave()
-
-    async def _rate_allows(self, calls: int) -> bool:
-        """Wait, before the exchange, until the rate allows `calls`; False if it is time to stop.
-
-        The ticket waits at no cost, and no lease runs meanwhile. Tickets take turns.
-        """
-        rate = self.handler.rate
-        if rate is not None:
-            async with self._one_by_one:
-                at_once = min(calls, rate.burst)
-                while self.pace.allowed(at_once) < at_once:
-                    wait = max(self.pace.wait().total_seconds(), FAST_POLL_SECONDS)
-                    if await _stopped(self.stop, min(wait, POLL_SECONDS)):
-                        return False
-                self.pace.spend(calls)
-        return True
-
-    async def _hand_back(self, ticket: UUID, ids: Sequence[int]) -> None:
-        """Free what another worker may take at once; where that fails, the ticket is sent again."""
-        try:
-            async with self.pool.connection() as conn, conn.transaction():
-                await queries_tickets.free_ticket(conn, ticket=ticket, ids=ids)
-        except (psycopg.OperationalError, PoolTimeout, OSError) as error:
-            log.error(  # noqa: TRY400 - a foreign error's text quotes values
-                "worker.database_failed", handler=self.handler.name, **facts_of(error)
-            )
-
-    async def _exchange(self, ticket: UUID, ids: Sequence[int]) -> tuple[float, list[Claimed]]:
-        """The first statement; a ticket that meets no database waits for it."""
-        while True:
-            try:
-                return self.starts_by(), await self.exchange(ticket, ids)
-            except (psycopg.OperationalError, PoolTimeout, OSError) as error:
-                log.error(  # noqa: TRY400 - as above
-                    "worker.database_failed", handler=self.handler.name, **facts_of(error)
-                )
-                if await _stopped(self.stop, ERROR_WAIT_SECONDS):
-                    raise
-
-    async def exchange(self, ticket: UUID, ids: Sequence[int]) -> list[Claimed]:
-        """Take over what is under a ticket under a lease of its own; free what may not be tried."""
-        terms = self.claims.terms(len(ids))
-        async with self.pool.connection() as conn, conn.transaction():
-            if self.handler.order is Order.NEWEST:
-                keys = await queries_tickets.exchange_keys(conn, terms, ticket=ticket, ids=ids)
-                rows = await self.claims.lease(conn, terms, keys, 1) if keys else []
-                gone = not keys
-            else:
-                rows = await queries_tickets.exchange_ticket(conn, terms, ticket=ticket, ids=ids)
-                gone = not rows
-            if gone:
-                await queries_tickets.free_ticket(conn, ticket=ticket, ids=ids)
-            reach(CrashPoint.BEFORE_CLAIM_COMMIT, self.handler.name)
-        if rows:
-            reach(CrashPoint.AFTER_CLAIM, self.handler.name)
-        return rows
+WAITING_MAX = 16
+"""The most tickets of a handler that one process takes from its queue before an exchange."""
 
 
 class Worker:
@@ -248,7 +158,7 @@ class Worker:
             except (psycopg.OperationalError, PoolTimeout) as error:
                 self.vitals.database_failed = True
                 log.error("worker.database_failed", error_type=type(error).__name__)  # noqa: TRY400
-            await _first(stop, self._changed, BEAT_SECONDS)
+            await first_of(stop, self._changed, seconds=BEAT_SECONDS)
 
     def _in_flight(self) -> dict[str, int]:
         """How many deliveries of each handler are being worked on."""
@@ -272,7 +182,7 @@ class Worker:
                 log.error(  # noqa: TRY400 - a foreign error's text quotes values
                     "worker.lane_failed", handler=lane.handler.name, **facts_of(error)
                 )
-            await _stopped(stop, LOOK_SECONDS)
+            await first_of(stop, seconds=LOOK_SECONDS)
 
     async def _leave(self) -> None:
         """Let relays send no more, finish what runs, hang up."""
@@ -283,41 +193,25 @@ class Worker:
         except (psycopg.OperationalError, PoolTimeout):
             log.warning("worker.left_unsaid", worker=self.name)
         await asyncio.gather(*(consumer.stop() for _, consumer in self.consumers.values()))
+        await asyncio.gather(*(lane.finish() for lane in self.lanes.values()))
 
 
 def taken_of(handler: Handler, identity: str) -> tuple[Taken, int]:
-    """What one worker takes of `handler`, and how many tickets of it at once.
+    """What one worker takes of `handler`, and how many tickets it has in hand before an exchange.
 
     All workers of one version and database read one queue; another version reads another, so that
     nobody gets what its code cannot read.
     """
     reads = read_by(handler)
     if handler.effect is Effect.DATABASE:
-        most, tickets = handler.batch_max, DATABASE_TICKETS
+        most, slots = handler.batch_max, handler.batch_max * DATABASE_TICKETS
     else:
-        most = max(1, handler.concurrency // TICKETS_AT_ONCE)
+        most, slots = max(1, handler.concurrency // TICKETS_AT_ONCE), handler.concurrency
         if handler.rate is not None:  # else its rate could never allow a whole ticket
             most = min(most, handler.rate.burst)
-        tickets = handler.concurrency // most
     queue = f"outbox.{_digest(identity)}.{handler.name}.{_digest(*reads)}"
-    return Taken(handler.name, queue, reads, most, most * tickets), tickets
+    return Taken(handler.name, queue, reads, most, slots), min(-(-slots // most), WAITING_MAX)
 
 
 def _digest(*texts: str) -> str:
     return sha256("\n".join(texts).encode()).hexdigest()[:8]
-
-
-async def _stopped(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait a while; whether it is time to stop."""
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
-async def _first(stop: asyncio.Event, changed: asyncio.Event, seconds: float) -> None:
-    tasks = [asyncio.create_task(stop.wait()), asyncio.create_task(changed.wait())]
-    await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()

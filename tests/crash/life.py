@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from outbox import App, Attempt, Done, Effect, Handler, Message, Order, Outcome, Relay, apublish
 from outbox.testing import CrashPoint, ShiftedClock, at_point, kill
-from outbox.transport.brokers import BrokerAddress, DramatiqSender
+from outbox.transport.brokers import BrokerAddress
+from outbox.transport.sending import DramatiqSender
 from outbox.transport.tickets import Tickets
 from outbox.transport.worker import Worker
 

@@ -110,7 +110,7 @@ async def test_a_walk_over_waiting_low_ones_is_made_once(opened: Opened) -> None
     claims = box.lane("mailer").claims
     await claims.claim(5)
 
-    assert claims._mark.start() == max(row.id for row in await claims.claim(30))
+    assert claims.mark.start() == max(row.id for row in await claims.claim(30))
 
 
 async def test_a_backlog_of_database_effects_goes_by_rank_too(opened: Opened, rows: Rows) -> None:

@@ -38,9 +38,10 @@ HOT = {
     "claim", "lock_keys", "lease_runs", "find_newest", "lease_newest", "claim_lone",
     "has_suspect", "mark_begun", "close_leases", "release_keys", "give_back", "settle_done",
     "settle_final", "settle_retry", "settle_dead", "settle_unknown", "expire_begun",
-    "bury_poisoned", "exchange_ticket", "exchange_keys", "free_ticket", "free_tickets",
-    "resend_tickets", "ticket_rooms", "supersede_overtaken", "withdraw_deliveries", "list_receipts",
-    "lock_sagas", "store_sagas", "find_origins", "revoke_deliveries", "revoke_letters",
+    "bury_poisoned", "exchange_tickets", "exchange_keys", "split_tickets", "take_back_tickets",
+    "free_tickets", "resend_tickets", "ticket_rooms", "supersede_overtaken", "withdraw_deliveries",
+    "list_receipts", "lock_sagas", "store_sagas", "find_origins", "revoke_deliveries",
+    "revoke_letters",
     "audit_front", "audit_keys",
 }  # fmt: skip
 
@@ -133,7 +134,7 @@ VALUES: dict[str, Any] = {
     "reads": ["t.one 1"],
     "queue": "outbox.7.mailer.1",
     "queues": ["outbox.7.mailer.1"],
-    "ticket": TOKEN,
+    "tickets": [TOKEN] * 3,
     "ticket_maxs": [2],
     "slots": [10],
     "worker": "worker:1",

@@ -9,16 +9,16 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from outbox import Publication, Relay, queries_tickets
-from outbox.errors import BrokerUnreachable
 from outbox.gate import ProcessGate
 from outbox.publication import batches_of
 from outbox.queries_publish import PUBLISH_MESSAGES, execute_async
 from outbox.testing.harness import NoJitter
 from outbox.transport.tickets import Tickets
-from outbox.transport.worker import WorkLane, taken_of
+from outbox.transport.work import WorkLane
+from outbox.transport.worker import taken_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import timedelta
 
     from outbox import App, Message, VirtualClock
@@ -40,11 +40,12 @@ class Shelf:
     async def open(self) -> None:
         """Nothing to connect."""
 
-    async def send(self, ticket: Ticket) -> None:
-        """Keep it, or refuse it."""
+    async def send(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Keep them, or refuse them."""
         if self.away:
-            raise BrokerUnreachable("shelf", "away")
-        self.tickets.append(ticket)
+            return list(tickets)
+        self.tickets += tickets
+        return []
 
     async def try_again(self) -> None:
         """It is back when the test says so."""
@@ -100,8 +101,9 @@ class Stage:
         return self.shelf.tickets[before:]
 
     async def hand(self, ticket: Ticket) -> None:
-        """Bring a ticket to the worker of the only handler."""
+        """Bring a ticket to the worker of the only handler, and wait until it is worked off."""
         await self.work.work(ticket.token, ticket.ids)
+        await self.work.finish()
 
     def advance(self, by: timedelta) -> None:
         self.clock.advance(by)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -22,10 +23,12 @@ from outbox import (
     Withdrawn,
     queries_tickets,
 )
+from outbox.claiming import WINDOW_MIN
 from outbox.explain import explain
 from outbox.handler import Handler
 from outbox.routing import drop_route
 from outbox.saga.postgres import PostgresStore
+from outbox.transport.tickets import FULL_SECONDS_MAX, FULL_SECONDS_MIN
 from outbox.transport.worker import taken_of
 from tests.outbox.shop import SECOND, OrderPlaced, count_order, made, mailer
 from tests.transport.scene import staged, until
@@ -79,7 +82,7 @@ async def test_a_copy_finds_no_work_while_another_worker_is_at_it(
     async with staged(made(mailer(receiver, order=order)), database) as stage:
         await stage.publish(OrderPlaced(order_id=1), key="a")
         (ticket,) = await stage.send()
-        taken = await stage.work.exchange(ticket.token, ticket.ids)
+        taken = await stage.work.exchange([ticket.token], ticket.ids)
         await stage.hand(ticket)
         meanwhile = list(receiver.arrived)
         await stage.work.run_batch(taken, stage.work.starts_by())
@@ -134,6 +137,136 @@ async def test_tickets_out_are_bounded_by_twice_what_workers_have_room_for(
         assert rows(out) == [(40,)]
         assert sum(len(ticket.ids) for ticket in more) == 20
         assert len(again) == 1
+
+
+async def test_one_claim_fills_the_room_and_makes_tickets_that_fit(
+    database: str, rows: Rows
+) -> None:
+    handler = mailer(Receiver(), order=Order.KEYED, concurrency=10)
+    most = taken_of(handler, "here")[0].ticket_max
+    async with staged(made(handler), database) as stage:
+        for number in range(30):
+            await stage.publish(OrderPlaced(order_id=number), key=f"k{number % 12}")
+        lane = stage.relay.lanes["mailer"]
+        batch = await lane.take(lane.room([]))
+        assert batch is not None
+        await batch.run()
+        sent = stage.shelf.tickets
+
+        assert len(batch.rows) == sum(len(ticket.ids) for ticket in sent) == 20
+        assert max(len(ticket.ids) for ticket in sent) <= most
+        assert (
+            rows(
+                "select key from outbox.delivery where lease_token is not null"
+                " group by key having count(distinct lease_token) > 1"
+            )
+            == []
+        )
+        assert rows(
+            "select count(*) from outbox.key_lease as k where not exists (select from outbox.lease"
+            " as e where e.token = k.token and e.queue is not null)"
+        ) == [(0,)]
+        for ticket in sent:
+            await stage.hand(ticket)
+        assert rows("select count(*) from outbox.receipt where outcome = 'done'") == [(20,)]
+        assert rows("select * from outbox.key_lease") == []
+
+
+async def test_tickets_that_wait_are_exchanged_together(database: str, rows: Rows) -> None:
+    """One statement for as many as there are slots; the rest once there are enough again."""
+    arrived, gate = list[int](), asyncio.Event()
+
+    async def wait(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del attempt
+        arrived.append(message.order_id)
+        await gate.wait()
+        return Done()
+
+    async with staged(made(mailer(wait, concurrency=10)), database) as stage:
+        for number in range(12):
+            await stage.publish(OrderPlaced(order_id=number))
+        sent = await stage.send()
+        hands = [asyncio.create_task(stage.hand(one)) for one in sent]
+        await until(lambda: len(arrived) >= 10)
+        together = rows("select cardinality(deliveries) from outbox.lease where queue is null")
+        waiting = stage.work.waiting, len(arrived)
+        gate.set()
+        await asyncio.gather(*hands)
+
+        assert [len(ticket.ids) for ticket in sent] == [3, 3, 3, 1, 2]
+        assert together == [(10,)]
+        assert waiting == (1, 10)
+        assert sorted(arrived) == list(range(12))
+
+
+async def test_a_relay_whose_queues_are_full_looks_again_soon_and_less_and_less_often(
+    database: str,
+) -> None:
+    """Workers ring no bell when a slot is free; the poll of an idle relay would be their pace."""
+    async with staged(made(mailer(Receiver(), concurrency=5)), database) as stage:
+        lane = stage.relay.lanes["mailer"]
+        for number in range(12):
+            await stage.publish(OrderPlaced(order_id=number))
+        first, *_ = await stage.send()
+        waits = [lane.looks_again_in or 0.0]
+        for _ in range(9):
+            assert await lane.take(100) is None
+            waits.append(lane.looks_again_in or 0.0)
+        await stage.hand(first)
+        assert await lane.run_once() == 1
+
+        assert waits[0] == FULL_SECONDS_MIN
+        assert waits == sorted(waits)
+        assert waits[-1] == FULL_SECONDS_MAX
+        assert lane.looks_again_in is None
+
+
+async def test_what_has_no_key_of_a_newest_only_handler_goes_by_ticket_too(
+    database: str, rows: Rows
+) -> None:
+    receiver = Receiver()
+    async with staged(made(mailer(receiver, order=Order.NEWEST)), database) as stage:
+        await stage.publish(OrderPlaced(order_id=1))
+        await stage.publish(OrderPlaced(order_id=2), key="a")
+        for ticket in await stage.send():
+            await stage.hand(ticket)
+
+        assert sorted(receiver.arrived) == [1, 2]
+        assert rows("select * from outbox.delivery") == []
+
+
+TAKE_KEY = """
+insert into outbox.key_lease (handler, key, token, until)
+values ('mailer', %s, gen_random_uuid(), now() + interval '1 h')
+"""
+
+
+async def test_a_window_of_keys_is_let_go_before_the_next_is_looked_into(
+    database: str, rows: Rows
+) -> None:
+    """Two claims that hold one window while they lock the next would wait for each other."""
+    receiver = Receiver(Retry(timedelta(hours=1), "busy"))
+    async with staged(made(mailer(receiver, order=Order.KEYED)), database) as stage:
+        await stage.publish(OrderPlaced(order_id=0), key="a")
+        for ticket in await stage.send():
+            await stage.hand(ticket)  # from now on the key waits
+        for number in range(WINDOW_MIN + 1):
+            await stage.publish(OrderPlaced(order_id=number), key="a")
+        await stage.publish(OrderPlaced(order_id=9), key="b")
+        async with (
+            await psycopg.AsyncConnection.connect(database) as holds,
+            await psycopg.AsyncConnection.connect(database) as wants,
+        ):
+            await holds.execute(TAKE_KEY, ["b"])
+            claiming = asyncio.create_task(stage.send())
+            await until(lambda: rows(BLOCKED) == [(1,)])
+            await wants.execute("set lock_timeout = '2 s'")
+            await wants.execute(TAKE_KEY, ["a"])
+            await wants.rollback()
+            await holds.rollback()
+            sent = await claiming
+
+        assert [len(ticket.ids) for ticket in sent] == [1]
 
 
 async def test_a_worker_obeys_the_rate_and_no_lease_runs_while_a_ticket_waits(
@@ -301,8 +434,8 @@ async def test_what_a_worker_has_exchanged_is_not_taken_back(database: str, rows
 
         terms = stage.work.claims.terms(1)
         async with stage.relay.pool.connection() as conn, conn.transaction():
-            taken = await queries_tickets.exchange_ticket(
-                conn, terms, ticket=ticket.token, ids=ticket.ids
+            taken = await queries_tickets.exchange_tickets(
+                conn, terms, tickets=[ticket.token], ids=ticket.ids
             )
             waiting = asyncio.create_task(take_back())
             await until(lambda: rows(BLOCKED) == [(1,)])
@@ -319,7 +452,7 @@ async def test_nothing_flies_under_a_ticket_that_is_revoked(database: str, rows:
         for number in (1, 2):
             await stage.publish(OrderPlaced(order_id=number))
         lies, flies = await stage.send()
-        (taken,) = await stage.work.exchange(flies.token, flies.ids)
+        (taken,) = await stage.work.exchange([flies.token], flies.ids)
         found = []
         for one in (*lies.ids, *flies.ids):
             ((message,),) = rows("select message_id from outbox.delivery where id = %s", one)
@@ -340,7 +473,7 @@ async def test_a_dropped_route_withdraws_what_only_lies_in_a_queue(
         for number in (1, 2):
             await stage.publish(OrderPlaced(order_id=number))
         lies, flies = await stage.send()
-        taken = await stage.work.exchange(flies.token, flies.ids)
+        taken = await stage.work.exchange([flies.token], flies.ids)
         async with await psycopg.AsyncConnection.connect(database) as conn:
             done = await drop_route(
                 conn, stage.work.app, "order.placed", "mailer", actor="jo", withdraw=True
@@ -428,7 +561,7 @@ async def test_a_worker_that_dies_leaves_a_suspect_to_be_claimed_alone(
         for number in range(2):
             await stage.publish(OrderPlaced(order_id=number))
         tickets = await stage.send()
-        taken = [await stage.work.exchange(ticket.token, ticket.ids) for ticket in tickets]
+        taken = [await stage.work.exchange([ticket.token], ticket.ids) for ticket in tickets]
         stage.advance(handler.lease + SECOND)
         again = [*await stage.look(), *await stage.send()]
         async with stage.relay.pool.connection() as conn:
@@ -475,8 +608,8 @@ async def test_a_worker_s_concurrency_is_never_passed() -> None:
     for concurrency in (1, 2, 4, 5, 7, 9, 10, 14, 100):
         taken, tickets = taken_of(mailer(concurrency=concurrency), "here")
 
-        assert taken.ticket_max * tickets == taken.slots <= concurrency
-        assert taken.slots > concurrency / 2
+        assert taken.ticket_max <= taken.slots == concurrency
+        assert concurrency <= taken.ticket_max * tickets
 
 
 def test_queues_differ_by_database_handler_and_what_is_read() -> None:

@@ -14,7 +14,8 @@ from outbox.explain import explain
 from outbox.house import House
 from outbox.metrics import exposition
 from outbox.probe import readiness
-from outbox.transport.brokers import BrokerAddress, DramatiqSender
+from outbox.transport.brokers import BrokerAddress
+from outbox.transport.sending import DramatiqSender
 from outbox.transport.worker import Worker
 from tests.outbox.conftest import command_line
 from tests.outbox.shop import SECOND, OrderPlaced, made, mailer

@@ -1,8 +1,9 @@
--- exchange_ticket: take over what is under a ticket with a lease of one's own; nothing if it is gone.
+-- exchange_tickets: take over what is under tickets with one lease of one's own; nothing of those that are gone.
 -- index: delivery_pk (id); key_lease_pk (handler, key); lease_pk (token); message_pk (id)
 -- why: the first statement of a worker. A ticket may come twice, late or after it was taken back: only who finds
 --      its token on the delivery has work to do. It does not ask how long the ticket waited. A destination that
---      closed meanwhile gives nothing. Keys go along, unless somebody else holds them by now.
+--      closed meanwhile gives nothing. Keys go along, unless somebody else holds them by now. Deliveries and keys
+--      are locked in one order, so that two workers with copies of the same tickets never wait in a ring.
 with open as (
     select handler
     from outbox.destination
@@ -12,11 +13,11 @@ with open as (
         and breaker_opened_at is null
         and (held_until is null or held_until <= coalesce(%(now)s::timestamptz, now()))
 ), found as materialized (
-    select d.id, d.key
+    select d.id, d.key, d.lease_token as ticket
     from outbox.delivery as d
     where d.id = any(%(ids)s::bigint[])
         and d.handler = (select handler from open)
-        and d.lease_token = %(ticket)s
+        and d.lease_token = any(%(tickets)s::uuid[])
         and d.begun_at is null
         and d.unknown_at is null
     order by d.id
@@ -30,7 +31,7 @@ with open as (
     order by f.key
     on conflict on constraint key_lease_pk do update
         set token = excluded.token, until = excluded.until
-        where k.token = %(ticket)s or k.until <= coalesce(%(now)s::timestamptz, now())
+        where k.token = any(%(tickets)s::uuid[]) or k.until <= coalesce(%(now)s::timestamptz, now())
     returning k.key
 ), leased as (
     update outbox.delivery as d
@@ -39,15 +40,13 @@ with open as (
     where d.id = f.id and (f.key is null or f.key = any(select m.key from mine as m))
     returning d.*
 ), closed as (
-    delete from outbox.lease as e
-    where e.token = %(ticket)s
-        and (select count(*) from found) > 0
-        and (select count(*) from found) = (select count(*) from leased)
+    delete from outbox.lease as e where e.token = any(select f.ticket from found as f)
 ), batch as (
-    insert into outbox.lease (token, handler, relay, until, deliveries)
+    insert into outbox.lease as held (token, handler, relay, until, deliveries)
     select %(token)s, %(handler)s, %(relay)s, min(l.lease_until), array_agg(l.id)
     from leased as l
     having count(*) > 0
+    on conflict on constraint lease_pk do update set deliveries = held.deliveries || excluded.deliveries
 )
 select l.id, l.message_id, l.key, l.position, l.attempts, l.resends, l.lease_until, l.due_at is null as fresh,
     m.topic, m.version, m.payload::text as payload, m.headers ->> 'traceparent' as traceparent,
