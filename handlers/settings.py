@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from pydantic import Field, SecretStr, field_validator
@@ -13,7 +13,9 @@ from handlers.portal import AuthMode, SigningSecret, parse_secrets
 from outbox.errors import OutboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from handlers.vault import Vault
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +58,14 @@ class ApplicationSettings(BaseSettings):
     """As for the portal."""
     hlf_dataverse_scope: str = ""
 
+    vault_database_url: SecretStr | None = None
+    """Where the platform's vault is; a secret that it holds wins over every other place of it."""
+
+    @field_validator("vault_database_url", mode="before")
+    @classmethod
+    def _no_address_is_none(cls, value: Any) -> Any:
+        return value or None
+
     @field_validator("hlf_portal_webhook_secrets")
     @classmethod
     def _secrets_are_usable(cls, value: SecretStr) -> SecretStr:
@@ -97,7 +107,8 @@ class Newest:
 
     The file is read again when it has changed. What cannot be read then is logged, and the settings
     before it stay in force: a file that is being written must not stop a relay. What stands in the
-    environment wins over the file, and cannot change.
+    environment wins over the file, and cannot change. A secret that `vault` holds wins over both
+    (SEC-1).
     """
 
     def __init__(
@@ -105,15 +116,23 @@ class Newest:
         settings: ApplicationSettings,
         reread: Callable[[], ApplicationSettings] | None = None,
         *,
+        vault: Vault | None = None,
         file: Path = Path(".env"),
     ) -> None:
         self._settings = settings
+        self._vault = vault
         self._reread = reread
         self._file = file
         self._seen = _mark(file)
 
     def __call__(self) -> ApplicationSettings:
         """The settings of this moment."""
+        settings = self._from_file()
+        if self._vault is None:
+            return settings
+        return settings.model_copy(update=_held(self._vault.secrets()))
+
+    def _from_file(self) -> ApplicationSettings:
         if self._reread is None or (mark := _mark(self._file)) == self._seen:
             return self._settings
         self._seen = mark
@@ -124,6 +143,26 @@ class Newest:
         else:
             log.info("settings.read_again")
         return self._settings
+
+
+_FIELDS: Final = {
+    "fcm_service_account": "fcm_service_account_json",
+    "portal_client_secret": "hlf_portal_client_secret",
+    "dataverse_client_secret": "hlf_dataverse_client_secret",
+}
+_SIGNING: Final = ("portal_hmac_current", "portal_hmac_previous")
+
+
+def _held(secrets: Mapping[str, SecretStr]) -> dict[str, Any]:
+    """What the vault holds as fields of the settings; a file named beside it no longer counts."""
+    found: dict[str, Any] = {
+        field: secrets[name] for name, field in _FIELDS.items() if name in secrets
+    }
+    signing = [secrets[name].get_secret_value() for name in _SIGNING if name in secrets]
+    if signing:
+        found["hlf_portal_webhook_secrets"] = SecretStr(",".join(signing))
+    files = {f"{field}_file": None for field in found if field != "fcm_service_account_json"}
+    return {**found, **files}
 
 
 def _newest(file: Path | None, value: SecretStr) -> str:

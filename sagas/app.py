@@ -32,6 +32,7 @@ from handlers.portal import PortalHandler, ReadBackHandler
 from handlers.ports import visibility_ports
 from handlers.settings import ApplicationSettings, Newest
 from handlers.token_provider import TokenProvider
+from handlers.vault import Vault
 from outbox.clock import SystemClock
 from outbox.errors import ConfigurationError, CredentialsRejected, SchemaError
 from outbox.settings import load_settings
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     import httpx
+    from pydantic import SecretStr
 
     from handlers.portal import VisibilityPort
     from outbox.clock import Clock
@@ -123,7 +125,10 @@ def build_app(
     settings again where the `.env` file changed, for secrets that are replaced without a restart.
     """
     clock = clock or SystemClock()
-    newest = Newest(settings, reread)
+    vault = None
+    if settings.vault_database_url is not None:
+        vault = Vault(settings.vault_database_url, now=clock.now)
+    newest = Newest(settings, reread, vault=vault)
     transports = [ReopeningTransport(connections_max=2), ReopeningTransport(connections_max=8)]
     token_http, portal_http = (client_over(transport, timeout=_TIMEOUT) for transport in transports)
     pushes = PostClient(timeout=_TIMEOUT, connections_max=settings.fcm_concurrency + 2)
@@ -163,8 +168,16 @@ def build_app(
     app.add_saga(VISIBILITY)
     app.read_portal = _reader(ports)
     app.by_hand = ByHand(newest, clock)
+    app.hook_secret = _hook_secret(vault)
     app.records_kept_for = timedelta(days=settings.job_records_keep_days)
     return app
+
+
+def _hook_secret(vault: Vault | None) -> Callable[[], SecretStr | None]:
+    def held() -> SecretStr | None:
+        return None if vault is None else vault.secrets().get("db_webhook_secret")
+
+    return held
 
 
 def _reader(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from datetime import timedelta
 
+    from pydantic import SecretStr
+
     from sagas.break_glass import Hands
     from sagas.reconcile import Listing
     from sagas.run import Organisation
@@ -48,6 +50,7 @@ class Application(App):
 
     read_portal: Callable[[Organisation], Awaitable[Listing]]
     by_hand: ByHand
+    hook_secret: Callable[[], SecretStr | None]
     records_kept_for: timedelta
 
 

@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import SecretStr
 
 from outbox import queries_doctor
-from sagas.http.desk import AtDesk, Service
+from sagas.http.desk import AtDesk, Desk, Service
 from sagas.http.fields import Told
 from sagas.http.jobs import JobName
 from sagas.http.problems import Refusal, refusals
+from sagas.http.settings import SECRET_BYTES_MIN
 from sagas.http.tokens import Caller, Role
 
 router = APIRouter(tags=["internal"])
@@ -72,7 +74,7 @@ async def wake_up(
     """Wake sleeping relays (SYN-6). Nothing of the body is read: the outbox row is the truth."""
     caller: Caller | None = request.state.caller
     by_service = caller is not None and caller.role is Role.SERVICE
-    secret = desk.hook_secret
+    secret = _hook_secret(desk)
     by_secret = (
         secret is not None
         and x_hook_secret is not None
@@ -96,3 +98,11 @@ async def tell_health(desk: AtDesk) -> Health:
     """200 while the database answers; 503 when it does not."""
     async with desk.sessions.service():
         return Health(alive=True, database=True)
+
+
+def _hook_secret(desk: Desk) -> SecretStr | None:
+    """The vault's, if it holds one that is long enough, else that of the settings."""
+    held = desk.app.hook_secret()
+    if held is not None and len(held.get_secret_value().encode()) >= SECRET_BYTES_MIN:
+        return held
+    return desk.hook_secret

@@ -8,7 +8,9 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from handlers.vault import Vault
 from sagas.http.api import build_api
 from sagas.http.jobs import JobName
 from sagas.timetable import JOBS
@@ -111,6 +113,27 @@ async def test_without_its_secret_the_webhook_is_nobody(
     answers.append(await front.http.post("/internal/hooks/visibility", headers=person))
 
     assert [answer.status_code for answer in answers] == [401, 401]
+
+
+async def test_the_vault_s_secret_opens_the_webhook(front: Front) -> None:
+    """SEC-1: it takes the place of the settings'; one that is too short to be one does not."""
+    world, now = front.scene.world, front.scene.stage.clock.now
+    put = (
+        "insert into vault._plain (name, secret) values ('db_webhook_secret', %s)"
+        " on conflict (name) do update set secret = excluded.secret"
+    )
+    statuses = []
+    for held in ("s", "the-webhook-s-own-secret-of-32-bytes"):
+        await world.conn.execute(put, [held])
+        vault = Vault(SecretStr(world.dsn), now=now)
+        front.scene.stage.app.hook_secret = lambda: vault.secrets().get("db_webhook_secret")  # noqa: B023 - asked in this turn
+        for given in (held, HOOK_SECRET):
+            answer = await front.http.post(
+                "/internal/hooks/visibility", headers={"X-Hook-Secret": given}
+            )
+            statuses.append(answer.status_code)
+
+    assert statuses == [401, 204, 204, 401]
 
 
 async def test_health_is_asked_without_a_token(front: Front) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -137,6 +138,38 @@ async def test_a_new_client_secret_is_used_without_a_restart(scene: Scene, tmp_p
 
     assert await scene.sync_of(mentor) == (2, "delivered")
     assert await scene.alerts() == []
+
+
+async def test_a_secret_changed_in_the_vault_is_used_without_a_restart(scene: Scene) -> None:
+    """SEC-1, CRD-3: the portal's secrets are the vault's; one is wrong there, then mended."""
+    for name, secret in (
+        ("portal_client_secret", "mistyped"),
+        ("portal_hmac_current", SIGNING_SECRET),
+    ):
+        await scene.world.conn.execute(
+            "insert into vault._plain (name, secret) values (%s, %s)", [name, secret]
+        )
+    mentor, _ = await scene.known_mentor(await scene.world.organisation())
+    given = {
+        "vault_database_url": scene.stage.dsn,
+        "hlf_portal_client_secret": "not asked for",
+        "hlf_portal_webhook_secrets": "",
+    }
+    async with living(scene, **given) as (_, relay):
+        await scene.pause(mentor)
+        await relay.drain()
+        assert REJECTED in await scene.alert_types()
+
+        await scene.world.conn.execute(
+            "update vault._plain set secret = 'emulated-client-secret'"
+            " where name = 'portal_client_secret'"
+        )
+        async with asyncio.timeout(60):  # it is read beside the relay, which waits for nobody
+            while await scene.alerts():
+                await scene.pass_time(seconds=31)
+                await relay.drain()
+
+    assert await scene.sync_of(mentor) == (2, "delivered")
 
 
 async def test_signing_secrets_change_while_two_are_valid(scene: Scene, tmp_path: Path) -> None:
