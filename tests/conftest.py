@@ -7,6 +7,7 @@ without it an embedded server is started for the run. Migrations are applied onc
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 pytest_plugins = ["outbox.testing.plugin"]
 
 keep_on_this_machine()
+
+# A shell makes what it starts in the background deaf to interrupts, and so its children: those that
+# tests interrupt would never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A database's answer takes as long as it takes; a loaded machine must not fail a property.
 settings.register_profile(
