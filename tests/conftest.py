@@ -19,6 +19,7 @@ import schema.migrations
 from outbox.embedded import EmbeddedServer
 from outbox.testing.databases import DatabaseServer
 from tests.network import keep_on_this_machine
+from tests.order import longest_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,13 @@ class Server(DatabaseServer):
         histories = (outbox.migrations, schema.migrations) if migrated else ()
         with self.database(*histories) as dsn:
             yield dsn
+
+
+@pytest.hookimpl(trylast=True)  # after the order was drawn
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, begin with what takes long."""
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items)
 
 
 @pytest.fixture(scope="session")

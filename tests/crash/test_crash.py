@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Server
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PARCELS = 200
 SEED = 20260301  # of the moments at which the process is killed

@@ -28,6 +28,8 @@ from tests.crash.receiver import Receiver
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 SEED = os.environ.get("OUTBOX_SWEEP_SEED", "20260301")
 PARCELS = 8
 LIVES_MAX = 6

@@ -8,7 +8,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.cli import ROOT, SCRIPT
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_demo_holds_and_leaves_nothing_behind() -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from sagas.run import Organisation
 
+pytestmark = pytest.mark.slow
+
 FAULTS: Final[dict[str, dict[str, Any]]] = {
     "queued": {"status": 202, "body": b"", "applied": True},
     "queued_and_lost": {"status": 202, "body": b""},

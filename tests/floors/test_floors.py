@@ -26,7 +26,8 @@ def branches_covered(tmp_path: Path, modules: Sequence[str], tests: Sequence[str
     ran = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *tests),
-            *("--cov", "--cov-fail-under=0", f"--cov-report=json:{report}"),
+            f"--cov={modules[0].partition('/')[0]}",
+            *("--cov-fail-under=0", f"--cov-report=json:{report}"),
         ],
         cwd=ROOT,
         env=ours | {"COVERAGE_FILE": str(tmp_path / "data")},

@@ -306,6 +306,9 @@ update outbox.destination set paused_at = null;
 """
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module", autouse=True)
 def world(server: Server) -> Iterator[None]:
     """One database and one event loop for all examples."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Server
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PROCESSES, MESSAGES = 8, 50
 COMMITTED = PROCESSES * MESSAGES * 4 // 5

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Server
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RUNNERS, HOT, SUBJECTS, EACH = 8, 200, 40, 3
 DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_database()"

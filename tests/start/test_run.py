@@ -191,8 +191,9 @@ def test_the_whole_suite_is_shared_out_where_each_process_has_a_server(
     processes: str | None,
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", dsn)
-    monkeypatch.setattr(run.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(run.os, "cpu_count", lambda: 2)
 
     shared = run.side_by_side(arguments)
 
-    assert shared == ([] if processes is None else ["-n", processes, "--dist", "loadfile"])
+    together = ["--dist", "loadfile", "--no-loadscope-reorder"]
+    assert shared == ([] if processes is None else ["-n", processes, *together])

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from outbox import App
     from tests.outbox.conftest import Rows
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PARCELS, KEYS = 60, 6
 TICKETS = "select * from outbox.lease where queue is not null"

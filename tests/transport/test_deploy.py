@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Server
 
+pytestmark = pytest.mark.slow
+
 NOW, NEXT = "tests.transport.shop_now:app", "tests.transport.shop_next:app"
 ORDERS = 10
 TABLES = "create table channel (order_id bigint primary key, name text);"

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Server
 
+pytestmark = pytest.mark.slow
+
 
 # Leased, and not under a ticket.
 HELD = """

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["mortal"]
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 SEATS = [f"{role}_{broker}" for role in (Role.RELAY, Role.WORKER) for broker in BROKERS]
 OF_THE_RELAY = {CrashPoint.BEFORE_CLAIM_COMMIT, CrashPoint.AFTER_CLAIM, CrashPoint.BROKER_LOST}
