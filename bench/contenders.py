@@ -131,3 +131,12 @@ OURS: dict[str, Contender] = {
     f"ours {effect}": ours(f"ours {effect}", effect=effect, batch=1_000, concurrency=1_000)
     for effect in ("database", "idempotent", "ambiguous")
 }
+ALONE: dict[str, Contender] = {
+    effect: Contender(
+        f"psycopg alone, {shape}",
+        module="peer_psycopg",
+        settings=MappingProxyType({"SHAPE": shape}),
+    )
+    for effect, shape in {"database": "held", "idempotent": "leased"}.items()
+}
+"""No outbox: what a relay over psycopg cannot do better than, by the effect it compares with."""

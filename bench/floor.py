@@ -29,6 +29,8 @@ LIMITS = {
     "c": "row locks held, delete in the same transaction",
     "c_receipt": "row locks held, delete and receipt in the same transaction",
     "bcur_receipt": "lease by update, delete and receipt",
+    "c_keys_receipt": "row locks held, key leased, delete and receipt in the same transaction",
+    "bcur_keys_receipt": "lease by update, key leased, delete and receipt",
     "bcur_begun_receipt": "lease by update, mark as begun, delete and receipt",
 }
 SHAPES = {
@@ -37,6 +39,11 @@ SHAPES = {
     "ambiguous": "bcur_begun_receipt",
 }
 """The limit that writes the rows which a delivery of that effect writes."""
+KEYED = {
+    "database": ("c_receipt", "c_keys_receipt"),
+    "idempotent": ("bcur_receipt", "bcur_keys_receipt"),
+}
+"""The limit without and with a lease of each ordering key."""
 
 
 def tool(name: str) -> str:

@@ -195,11 +195,20 @@ async def _run_alone(lane: Lane, row: Claimed, message: Message) -> bool:
 
 
 async def _settle_failed(lane: Lane, row: Claimed, message: Message, error: Exception) -> None:
-    """Settle an attempt whose own transaction failed; if that fails too, its lease runs out."""
-    end = lane.consumer.failed_before_call(row, message, lane.consumer.attempt(row), error)
+    """Settle an attempt whose own transaction failed."""
+    attempt = lane.consumer.attempt(row)
+    await _settle_apart(lane, lane.consumer.failed_before_call(row, message, attempt, error))
+
+
+async def _settle_apart(lane: Lane, end: Ended) -> bool:
+    """Settle what was rolled back; whether it was still ours.
+
+    If that fails too, its lease runs out.
+    """
+    row = end.claimed
     try:
         async with lane.pool.connection() as conn:
-            await lane.settlement.settle(conn, [end])
+            return bool(await lane.settlement.settle(conn, [end]))
     except Exception as again:  # noqa: BLE001 - nobody above could do better
         lane.lose([row.id], again)
         log.error(  # noqa: TRY400 - a foreign error's text quotes values
@@ -208,28 +217,24 @@ async def _settle_failed(lane: Lane, row: Claimed, message: Message, error: Exce
             delivery_ids=[row.id],
             **facts_of(again),
         )
+        return False
 
 
 async def _run_in_transaction(lane: Lane, row: Claimed, message: Message) -> bool:
-    async with lane.places.connection() as conn, conn.transaction():
-        end = await _call_in_savepoint(lane, row, message, conn)
+    """Only an attempt that ended well keeps what its handler wrote; any other is settled apart."""
+    timer = lane.consumer.timer()
+    async with lane.places.connection() as conn, conn.transaction() as whole:
+        try:
+            end = await lane.consumer.call(row, message, lane.consumer.attempt(row), timer, conn)
+        finally:
+            timer.close()
         reach(CrashPoint.AFTER_CALL, lane.handler.name)
-        held = await lane.settlement.settle_inside(conn, [end])
-        if not held and isinstance(end.outcome, Done | Suppressed):
+        if not isinstance(end.outcome, Done | Suppressed):
+            raise Rollback(whole)
+        if not await lane.settlement.settle_inside(conn, [end]):
             raise LeaseLost
         reach(CrashPoint.BEFORE_SETTLE_COMMIT, lane.handler.name)
+    if not isinstance(end.outcome, Done | Suppressed):
+        return await _settle_apart(lane, end) and not lane.handler.stops_at(end.outcome)
     reach(CrashPoint.AFTER_SETTLE, lane.handler.name)
-    return bool(held) and not lane.handler.stops_at(end.outcome)
-
-
-async def _call_in_savepoint(lane: Lane, row: Claimed, message: Message, conn: Conn) -> Ended:
-    """Only an attempt that ended well keeps what its handler wrote."""
-    timer = lane.consumer.timer()
-    try:
-        async with conn.transaction() as savepoint:
-            end = await lane.consumer.call(row, message, lane.consumer.attempt(row), timer, conn)
-            if not isinstance(end.outcome, Done | Suppressed):
-                raise Rollback(savepoint)
-    finally:
-        timer.close()
-    return end
+    return not lane.handler.stops_at(end.outcome)

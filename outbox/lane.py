@@ -336,7 +336,8 @@ class LeasedBatch:
     """Deliveries under leases that are committed. `starts_by` as in `Lane.starts_by`.
 
     `in_flight` is how many of them still take a slot: a call that has ended takes none, though its
-    settlement may be under way. `freed` is called when there are none left.
+    settlement may be under way. `freed` is called when half of them have ended, and when all have:
+    then there may be room for more.
     """
 
     lane: Lane
@@ -355,7 +356,7 @@ class LeasedBatch:
 
     def _over(self) -> None:
         self.in_flight -= 1
-        if not self.in_flight and self.freed is not None:
+        if self.in_flight in (len(self.rows) // 2, 0) and self.freed is not None:
             self.freed()
 
 

@@ -45,6 +45,7 @@ from outbox.settlement import facts_of
 from outbox.tracing import find_spans
 from outbox.transport import INLINE
 from outbox.vitals import RelayVitals
+from outbox.working_off import work_off
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -202,8 +203,12 @@ class Relay:
                 if lane.handler.probe is not None:
                     group.create_task(self._ask(lane, stop))
 
-    async def drain(self, stop: asyncio.Event | None = None) -> int:
-        """Work until nothing is due any more, or `stop` is set; how many deliveries were tried."""
+    async def drain(self, stop: asyncio.Event | None = None, *, overlapping: bool = False) -> int:
+        """Work until nothing is due any more, or `stop` is set; how many deliveries were tried.
+
+        A handler's batches follow each other, so that a test is told the same each time;
+        `overlapping` as the daemon does it, so that no slot waits for a settlement.
+        """
         tried = 0
         stop = stop or asyncio.Event()
         while True:
@@ -211,7 +216,7 @@ class Relay:
                 moved = await queries_cluster.adopt_unrouted(conn)
                 moved += await advance_open(conn, self._app)
             results = await asyncio.gather(
-                *(self._pass(lane, stop) for lane in self.lanes.values())
+                *(self._pass(lane, stop, overlapping) for lane in self.lanes.values())
             )
             tried += sum(results)
             if stop.is_set() or not (moved or any(results) or await self._wait_for_rate(stop)):
@@ -225,9 +230,12 @@ class Relay:
         await self._pause(stop, min(waits).total_seconds())
         return True
 
-    async def _pass(self, lane: Lane, stop: asyncio.Event) -> int:
+    async def _pass(self, lane: Lane, stop: asyncio.Event, overlapping: bool) -> int:  # noqa: FBT001
         lane.claims.look_everywhere()
         tried = await lane.clean_up() + await ask_due(lane)
+        if overlapping:
+            running = self._running[lane.handler.name] = {}
+            return tried + await work_off(lane, running, stop)
         while not stop.is_set() and (moved := await lane.run_once()):
             tried += moved
         return tried

@@ -95,7 +95,7 @@ def night_wiring(
     async def drain(handlers: tuple[str, ...]) -> int:
         relay = Relay(app, dsn, only=handlers)
         async with relay.opened():
-            return await relay.drain(stop)
+            return await relay.drain(stop, overlapping=True)
 
     async def check() -> Mapping[str, str]:
         return await check_and_record(app, dsn)

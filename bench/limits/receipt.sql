@@ -1,4 +1,4 @@
--- receipt: what the schema lacks for the variants that keep a receipt and mark what begins
+-- receipt: what the schema lacks for the variants that keep a receipt, mark what begins or lease keys
 CREATE TABLE receipt (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   delivery_id bigint NOT NULL,
@@ -8,3 +8,10 @@ CREATE TABLE receipt (
   settled_at timestamptz NOT NULL DEFAULT now()
 );
 ALTER TABLE outbox ADD COLUMN begun_at timestamptz;
+CREATE UNLOGGED TABLE key_lease (
+  handler text NOT NULL,
+  key text NOT NULL,
+  token text NOT NULL,
+  until timestamptz NOT NULL,
+  PRIMARY KEY (handler, key)
+);

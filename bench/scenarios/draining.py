@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench import floor, trial
-from bench.contenders import OURS, ours
+from bench.contenders import ALONE, OURS, ours
 from bench.environments import NotInstalled
 from bench.figures import Figure, Gathered
 
@@ -25,7 +25,8 @@ async def drain(ground: Ground, scale: Scale) -> list[Figure]:
 
     *ours* claims 500 at once in one relay process; *default terms* is a handler's declaration
     untouched; *two processes* share the work. *SQL alone* is pgbench on a plain table in batches of
-    1,000, writing the same rows: lease, (mark of the begun call,) deletion, receipt.
+    1,000, writing the same rows: lease, (mark of the begun call,) deletion, receipt. *psycopg
+    alone* does the same through the driver: rows are parsed, and nobody is called.
     """
     got = Gathered("drain", deliveries=scale.deliveries, payload_bytes=200)
     for _ in range(scale.runs):
@@ -36,6 +37,9 @@ async def drain(ground: Ground, scale: Scale) -> list[Figure]:
             got.add(f"ours {effect}", one.rate, PER_SECOND, **_terms(one))
         if scale.quick:
             continue
+        for alone in ALONE.values():
+            one = _drained(ground, scale, alone, 4 * scale.deliveries)
+            got.add(alone.name, one.rate, PER_SECOND, **_terms(one))
         for script in sorted({"b", "c", "c_receipt"} - set(floor.SHAPES.values())):
             _limit(ground, scale, got, script)
         for effect in EFFECTS:
@@ -48,6 +52,12 @@ async def drain(ground: Ground, scale: Scale) -> list[Figure]:
         for effect in EFFECTS
         for figure in got.ratio(
             f"ours {effect} / its limit", f"ours {effect}", _limit_name(floor.SHAPES[effect])
+        )
+    ] + [
+        figure
+        for effect, alone in ALONE.items()
+        for figure in got.ratio(
+            f"{alone.name} / its limit", alone.name, _limit_name(floor.SHAPES[effect])
         )
     ]
     return got.figures(*shares)
@@ -110,11 +120,15 @@ async def snapshot(ground: Ground, scale: Scale) -> list[Figure]:
 async def keys(ground: Ground, scale: Scale) -> list[Figure]:
     """Ordering keys: one key for all, as many keys as messages, and newest only.
 
-    *newest only* counts messages, most of which are superseded without a call.
+    *newest only* counts messages, most of which are superseded without a call. *SQL alone* writes
+    and removes a lease of each key beside the rows of the unordered limit: no more than that ratio
+    is left for what keeps the order.
     """
     got = Gathered("keys", deliveries=scale.keys)
     count = scale.keys
     for _ in range(1 if scale.quick else 2):
+        for script in [script for pair in floor.KEYED.values() for script in pair]:
+            _limit(ground, scale, got, script)
         for effect in ("database", "idempotent"):
             terms = {"effect": effect, **_WIDE}
             loose = _drained(ground, scale, ours("loose", **terms), count)
@@ -137,6 +151,12 @@ async def keys(ground: Ground, scale: Scale) -> list[Figure]:
         for effect in ("database", "idempotent")
         for figure in got.ratio(
             f"{effect}, keys / unordered", f"{effect}, {count:,} keys", f"{effect}, unordered"
+        )
+    ] + [
+        figure
+        for effect, (plain, keyed) in floor.KEYED.items()
+        for figure in got.ratio(
+            f"{effect}, SQL alone: keys over unordered", _limit_name(keyed), _limit_name(plain)
         )
     ]
     return got.figures(*shares)

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bench import trial
-from bench.contenders import OURS, PEERS, ours
+from bench.contenders import ALONE, OURS, PEERS, ours
 from bench.environments import NotInstalled
 from bench.figures import Figure, Gathered
 from bench.scenarios.waiting import waited
@@ -41,15 +41,18 @@ async def publish(ground: Ground, scale: Scale, names: Sequence[str]) -> list[Fi
 async def latency(ground: Ground, scale: Scale, names: Sequence[str]) -> list[Figure]:
     """From the return of the publishing call to the start of the handler in another process.
 
-    Ours has a handler's default terms: the wide ones are for throughput.
+    Ours has a handler's default terms: the wide ones are for throughput. *psycopg alone* hears a
+    ring and leases one row: no outbox, and nothing that a relay over psycopg could be faster than.
     """
-    return _beside(ground, scale, names, _wait)
+    return _beside(ground, scale, names, _wait, ALONE["idempotent"])
 
 
-def _beside(ground: Ground, scale: Scale, names: Sequence[str], step: Step) -> list[Figure]:
+def _beside(
+    ground: Ground, scale: Scale, names: Sequence[str], step: Step, *more: Contender
+) -> list[Figure]:
     """Ours and each peer in turns; one that cannot be installed, or fails, is named and why."""
     got = Gathered(f"peers{step.__name__}", jobs=scale.deliveries)
-    contenders = [*OURS.values(), *_installed(names, got)]
+    contenders = [*OURS.values(), *more, *_installed(names, got)]
     for _ in range(scale.runs):
         for contender in contenders:
             try:

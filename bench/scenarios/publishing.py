@@ -23,7 +23,7 @@ from outbox import Publication, publish_many
 from outbox import publish as publish_one
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bench.figures import Scale
     from bench.ground import Ground
@@ -34,18 +34,34 @@ _A_TRANSACTION = "ms/transaction"
 
 
 async def publish(ground: Ground, scale: Scale) -> list[Figure]:
-    """A transaction that inserts one row, with and without a message, in turns. One client."""
+    """A transaction that inserts one row, alone and with something more in it, in turns.
+
+    *a message* is a publish; *a select* and *a row of an indexed table* are what no publish that
+    answers before the commit can be cheaper than: a round trip, and one of the rows it writes.
+    """
     got = Gathered("publish", transactions=scale.transactions, clients=1)
     with _routed(ground) as dsn, psycopg.connect(dsn) as conn:
         conn.execute("create table measured (id bigint generated always as identity, number int)")
+        conn.execute("create table indexed (id bigint generated always as identity primary key)")
         conn.commit()
-        _in_turns(conn, scale.transactions // 5)  # plans are made and caches filled
+        message = Measured(**payload(1))
+        added: dict[str, Callable[[], object]] = {
+            "a message": lambda: publish_one(conn, message),
+            "a select": lambda: conn.execute("select 1"),
+            "a row of an indexed table": lambda: conn.execute("insert into indexed default values"),
+        }
+        _in_turns(conn, scale.transactions // 5, [*added.values()])  # caches are filled
         for _ in range(max(3, scale.runs)):
-            bare, with_message = _in_turns(conn, scale.transactions)
+            bare, *more = _in_turns(conn, scale.transactions, [*added.values()])
             got.add("one row", bare, _A_TRANSACTION)
-            got.add("one row and a message", with_message, _A_TRANSACTION)
-    name = "with a message / bare"
-    return got.figures(*got.ratio(name, "one row and a message", "one row"))
+            for name, took in zip(added, more, strict=True):
+                got.add(f"one row and {name}", took, _A_TRANSACTION)
+    shares = [
+        figure
+        for name in added
+        for figure in got.ratio(f"with {name} / bare", f"one row and {name}", "one row")
+    ]
+    return got.figures(*shares)
 
 
 async def publish_in_bulk(ground: Ground, scale: Scale) -> list[Figure]:
@@ -165,21 +181,20 @@ def _routed(ground: Ground) -> Iterator[str]:
         yield dsn
 
 
-def _in_turns(conn: psycopg.Connection[Any], count: int) -> tuple[float, float]:
-    """Milliseconds per transaction, bare and with a message; alternating, so a drift hits both."""
-    bare = with_message = 0.0
-    message = Measured(**payload(1))
+def _in_turns(
+    conn: psycopg.Connection[Any], count: int, added: Sequence[Callable[[], object]]
+) -> list[float]:
+    """Milliseconds per transaction, bare and with each of `added`; a drift hits all of them."""
+    steps: list[Callable[[], object]] = [lambda: None, *added]
+    took = [0.0] * len(steps)
     for number in range(count):
-        began = time.perf_counter()
-        _insert(conn, number)
-        conn.commit()
-        between = time.perf_counter()
-        _insert(conn, number)
-        publish_one(conn, message)
-        conn.commit()
-        bare += between - began
-        with_message += time.perf_counter() - between
-    return bare * 1000 / count, with_message * 1000 / count
+        for place, step in enumerate(steps):
+            began = time.perf_counter()
+            _insert(conn, number)
+            step()
+            conn.commit()
+            took[place] += time.perf_counter() - began
+    return [seconds * 1000 / count for seconds in took]
 
 
 def _insert(conn: psycopg.Connection[Any], number: int) -> None:

@@ -81,7 +81,7 @@ def relay(  # noqa: PLR0913, PLR0917 - the options of the command
                 stack.enter_context(answering(address, relay.vitals))
             await stack.enter_async_context(relay.opened())
             if drain:
-                return await relay.drain(stop)
+                return await relay.drain(stop, overlapping=True)
             await relay.run(stop)
             return 0
 

@@ -1,0 +1,110 @@
+"""A drain whose batches overlap: no slot of a handler waits for a slow call or a settlement."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outbox import Done, Effect, Order
+from tests.outbox.shop import OrderPlaced, mailer, nothing
+
+if TYPE_CHECKING:
+    from outbox import Attempt, Outcome
+    from tests.outbox.conftest import Opened, Rows
+
+
+async def test_a_slot_that_is_free_is_filled_while_a_call_of_its_batch_still_runs(
+    opened: Opened, rows: Rows
+) -> None:
+    """Two slots, three messages: the second call ends only once the third has begun."""
+    third_begun = asyncio.Event()
+
+    async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del attempt
+        if message.order_id == 3:
+            third_begun.set()
+        if message.order_id == 2:
+            await third_begun.wait()
+        return Done()
+
+    box = await opened(mailer(call, concurrency=2))
+    for number in (1, 2, 3):
+        await box.publish(OrderPlaced(order_id=number))
+    async with asyncio.timeout(15):
+        tried = await box.relay.drain(overlapping=True)
+
+    assert tried == 3
+    assert rows("select count(*) from outbox.receipt") == [(3,)]
+
+
+@pytest.mark.parametrize("effect", list(Effect))
+@pytest.mark.parametrize("order", [Order.NONE, Order.KEYED])
+async def test_everything_is_worked_off_and_counted(
+    effect: Effect, order: Order, opened: Opened, rows: Rows
+) -> None:
+    async def inside(message: OrderPlaced, attempt: Attempt, conn: Any) -> Outcome:
+        del conn
+        return await nothing(message, attempt)
+
+    call = inside if effect is Effect.DATABASE else nothing
+    box = await opened(mailer(call, effect=effect, order=order, batch_max=4, concurrency=4))
+    for number in range(30):
+        await box.publish(OrderPlaced(order_id=number), key=f"order:{number % 7}")
+
+    assert await box.relay.drain(overlapping=True) == 30
+    assert rows("select count(*), count(distinct delivery_id) from outbox.receipt") == [(30, 30)]
+    assert (await box.census()).pending == 0
+
+
+async def test_what_has_begun_is_ended_when_it_is_stopped(opened: Opened, rows: Rows) -> None:
+    stop = asyncio.Event()
+
+    async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del message, attempt
+        stop.set()
+        await asyncio.sleep(0)
+        return Done()
+
+    box = await opened(mailer(call, concurrency=2))
+    for number in range(6):
+        await box.publish(OrderPlaced(order_id=number))
+
+    assert await box.relay.drain(stop, overlapping=True) == 2
+    assert rows("select count(*) from outbox.receipt") == [(2,)]
+    assert rows("select count(*) from outbox.delivery where lease_token is not null") == [(0,)]
+
+
+async def test_a_batch_that_fails_fails_the_drain_and_cancels_the_others(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be settled must not be taken for worked off."""
+    cancelled = asyncio.Event()
+
+    async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del attempt
+        if message.order_id == 2:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+        return Done()
+
+    box = await opened(mailer(call, concurrency=2))
+    lane = box.lane("mailer")
+    run_batch, claims = type(lane).run_batch, [True, False]  # the second claim's batch fails
+
+    async def broken(self: Any, *batch: Any, **more: Any) -> None:
+        if claims.pop():
+            raise ConnectionError("gone")
+        await run_batch(self, *batch, **more)
+
+    monkeypatch.setattr(type(lane), "run_batch", broken)
+    for number in (1, 2, 3):
+        await box.publish(OrderPlaced(order_id=number))
+    async with asyncio.timeout(15):
+        with pytest.raises(ConnectionError, match="gone"):
+            await box.relay.drain(overlapping=True)
+
+    assert cancelled.is_set()
