@@ -44,6 +44,9 @@ QUEUE_ARGUMENTS = MappingProxyType({"x-queue-type": "quorum", "x-expires": UNUSE
 ATTENDED_SECONDS = 5.0
 """How long a worker to whom nothing comes leaves unasked whether its queue knows it."""
 
+RENEWED_SECONDS = 30.0
+"""How long a worker to whom nothing comes reads through one channel: about a lease."""
+
 FAILURES = (pika.exceptions.AMQPError, redis.RedisError, BrokerConnectionError, OSError)
 """All that a broker that cannot be reached, or refuses us, raises."""
 
@@ -111,32 +114,48 @@ class Wrapped(Consumer):
 
 
 class Attended(Wrapped):
-    """A consumer that asks, while nothing comes, whether its queue still knows it.
+    """A consumer that, while nothing comes, asks whether its queue knows it, and begins anew.
 
     A queue that vanishes while it begins to consume tells it nothing; the next one of that name
-    would fill with nobody to read it.
+    would fill with nobody to read it. To one deleted and made again in the same moment it may stay
+    attached: counted, and sent what its channel drops as known from the old one.
     """
 
-    after = ATTENDED_SECONDS
+    after, renew_after = ATTENDED_SECONDS, RENEWED_SECONDS
 
-    def __init__(self, inner: Any, queue: str) -> None:
+    def __init__(self, inner: Any, queue: str, prefetch: int, timeout: int) -> None:
         super().__init__(inner)
-        self._queue, self._asked_at = queue, time.monotonic()
+        self._queue, self._prefetch, self._timeout = queue, prefetch, timeout
+        self._asked_at = self._renewed_at = time.monotonic()
 
     def __next__(self) -> Any:
-        found = super().__next__()
-        if found is None and time.monotonic() - self._asked_at >= self.after:
-            self._ask()
+        found, now = super().__next__(), time.monotonic()
+        if found is not None:
+            self._renewed_at = now
+        elif now - self._asked_at >= self.after:
+            self._asked_at = now
+            try:
+                self._ask()
+                if now - self._renewed_at >= self.renew_after and not self._inner.known_tags:
+                    self._renewed_at = now
+                    self._renew()
+            except (pika.exceptions.AMQPConnectionError, pika.exceptions.AMQPChannelError) as error:
+                raise ConnectionClosed(error) from None
         return found
 
     def _ask(self) -> None:
-        self._asked_at = time.monotonic()
-        try:
-            answer = self._inner.channel.queue_declare(self._queue, passive=True)
-        except (pika.exceptions.AMQPConnectionError, pika.exceptions.AMQPChannelError) as error:
-            raise ConnectionClosed(error) from None
+        answer = self._inner.channel.queue_declare(self._queue, passive=True)
         if not answer.method.consumer_count:
             raise ConnectionClosed(LookupError("the queue knows no consumer"))
+
+    def _renew(self) -> None:
+        """Go on in a new channel; what the old one was sent and did not tell goes back."""
+        old = self._inner.channel
+        channel = self._inner.connection.channel()
+        channel.basic_qos(prefetch_count=self._prefetch)
+        self._inner.channel = channel
+        self._inner.iterator = channel.consume(self._queue, inactivity_timeout=self._timeout / 1000)
+        old.close()
 
 
 class QuorumBroker(RabbitmqBroker):
@@ -158,7 +177,8 @@ class QuorumBroker(RabbitmqBroker):
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Read a queue, made first: the broker may have lost it since we last looked."""
         self.queues_pending.add(queue_name)
-        return Attended(super().consume(queue_name, prefetch, timeout), queue_name)
+        inner = super().consume(queue_name, prefetch, timeout)
+        return Attended(inner, queue_name, prefetch, timeout)
 
     def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
         del queue_name
