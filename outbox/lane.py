@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from outbox.message import Message
     from outbox.meter import Meter
     from outbox.queries import Claimed, Conn
+    from outbox.suspects import Suspects
 
 log = structlog.get_logger("outbox")
 
@@ -73,6 +74,8 @@ class Lane:
     places: Places = field(init=False)
     pace: Pace = field(init=False)
     meter: Meter = field(init=False)
+    suspects: Suspects | None = None
+    """Where suspects are tried; None: in this process, with nothing beside them."""
     losses: dict[int, BaseException] = field(default_factory=dict)
     _uncounted: list[Claimed] = field(default_factory=list)
     _singly: bool = False
@@ -179,10 +182,22 @@ class Lane:
         await probe_circuit(self)
         self._may_probe = self.handler.breaks is not None
         await self.tidy()
+        if self.suspects is not None:
+            await self._send_away(self.suspects)
+            return 0
         seen = 0
-        while seen < SUSPECTS_MAX and await self._run_suspect():
+        while seen < SUSPECTS_MAX and await self.run_suspect():
             seen += 1
         return seen
+
+    async def _send_away(self, suspects: Suspects) -> None:
+        """Have what a dead process had taken tried where it can harm nobody, nor delay."""
+        async with self.pool.connection() as conn:
+            found = await self.claims.has_suspect(conn)
+        if found and self.pace.allowed(1):
+            most = SUSPECTS_MAX if self.handler.rate is None else 1
+            if suspects.have_tried(self.handler.name, at_most=most):
+                self.pace.spend(1)
 
     async def tidy(self) -> None:
         """Decide about what ran out."""
@@ -302,7 +317,8 @@ class Lane:
             await expiry.count_alone(self, self._uncounted[0])
             del self._uncounted[0]
 
-    async def _run_suspect(self) -> bool:
+    async def run_suspect(self) -> bool:
+        """Try one suspect with nothing beside it in this process; False where there is none."""
         from outbox import expiry  # noqa: PLC0415 - it builds on this module
 
         async with self.pool.connection() as conn:

@@ -16,6 +16,7 @@ from outbox.errors import ConfigurationError
 from outbox.probe import Address, answering
 from outbox.readiness import check_history, require_schema
 from outbox.relay import Relay
+from outbox.suspects import Suspects, try_suspects
 from outbox.transport import INLINE, Transport
 from outbox.transport.tickets import Tickets
 
@@ -79,9 +80,12 @@ def relay(  # noqa: PLR0913, PLR0917 - the options of the command
         async with AsyncExitStack() as stack:
             if address is not None:
                 stack.enter_context(answering(address, relay.vitals))
+            suspects = await stack.enter_async_context(_suspects_of(context))
             await stack.enter_async_context(relay.opened())
             if drain:
                 return await relay.drain(stop, overlapping=True)
+            for lane in relay.lanes.values():
+                lane.suspects = suspects
             await relay.run(stop)
             return 0
 
@@ -112,10 +116,39 @@ def worker(
         async with AsyncExitStack() as stack:
             if asked_at is not None:
                 stack.enter_context(answering(asked_at, working.vitals))
+            suspects = await stack.enter_async_context(_suspects_of(context))
+            for lane in working.lanes.values():
+                lane.suspects = suspects
             await stack.enter_async_context(working.opened())
             await working.run(stop)
 
     asyncio.run(run())
+
+
+@engine.command(hidden=True)
+def suspects(context: typer.Context, handler: str, at_most: int) -> None:
+    """Try what a dead process had taken of one handler; relays and workers start this."""
+    app = current_app(context)
+    names = _chosen_handlers(app, handler)
+    loaded = settings()
+    dsn, listen_dsn = loaded.required_database_url(), loaded.listen_url()
+
+    async def run() -> None:
+        stop = _stop_on_signals()
+        relay = Relay(app, dsn, only=names, listen_dsn=listen_dsn, wake_ups=False)
+        await try_suspects(relay, handler, at_most=at_most, stop=stop)
+
+    asyncio.run(run())
+
+
+def _suspects_of(context: typer.Context) -> Suspects:
+    """Processes of this program, with the same options before its command."""
+    given = context.find_root().params
+    command = [sys.executable, "-m", "outbox"]
+    if given["app"] is not None:
+        command += ["--app", given["app"]]
+    command += [f"--{name}" for name in ("verbose", "quiet") if given[name]]
+    return Suspects([*command, "suspects"])
 
 
 def _chosen_handlers(app: App, only: str | None) -> set[str] | None:

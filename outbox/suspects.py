@@ -1,0 +1,98 @@
+"""Suspects in processes of their own: what kills its process takes nobody along.
+
+A suspect was taken by a process that died, or stalled. In the daemon it could run only with nothing
+beside it, and every lane would wait for it, as it for them (P8). A process that does nothing else
+waits for nobody, and nobody for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from outbox.probing import run_probe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from outbox.relay import Relay
+
+log = structlog.get_logger("outbox")
+
+PROCESSES_MAX = 2
+"""How many such processes a daemon has at once: memory may be what killed the one before."""
+
+SECONDS_MAX = 30.0
+"""After this long such a process begins no other suspect: those of other handlers wait for it."""
+
+
+class Suspects:
+    """Has suspects tried by `command`, which is given a handler and how many to try at most.
+
+    What is being tried when this is left is finished, since a process that dies counts against it.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = tuple(command)
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._stopping = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._stopping = True
+        for process in self._processes.values():
+            process.send_signal(signal.SIGTERM)  # it begins no other
+        await asyncio.gather(*self._under_way.values())
+
+    def have_tried(self, handler: str, *, at_most: int) -> bool:
+        """Begin a process for suspects of `handler`; False where one is at it, or enough are."""
+        if self._stopping or handler in self._under_way or len(self._under_way) >= PROCESSES_MAX:
+            return False
+        task = asyncio.create_task(self._run(handler, at_most))
+        self._under_way[handler] = task
+        task.add_done_callback(lambda _: self._under_way.pop(handler))
+        return True
+
+    async def _run(self, handler: str, at_most: int) -> None:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command, handler, str(at_most), stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            log.error("suspects.not_started", handler=handler, error_type=type(error).__name__)  # noqa: TRY400
+            return
+        self._processes[handler] = process
+        if self._stopping:
+            process.send_signal(signal.SIGTERM)
+        code = await process.wait()
+        del self._processes[handler]
+        if code and not self._stopping:
+            log.warning("suspects.process_died", handler=handler, code=code)
+
+
+async def try_suspects(relay: Relay, handler: str, *, at_most: int, stop: asyncio.Event) -> int:
+    """Try suspects of `handler` one by one, in a process that does nothing else; how many."""
+    loop, tried = asyncio.get_running_loop(), 0
+    async with relay.opened():
+        lane, until = relay.lanes[handler], loop.time() + SECONDS_MAX
+        while tried < at_most and loop.time() < until and not stop.is_set():
+            if not await lane.run_suspect():
+                break
+            tried += 1
+        if not tried and not stop.is_set():
+            await run_probe(lane)  # where its breaker is open, a suspect may be the probe
+            tried += await lane.run_suspect()
+    return tried
