@@ -26,6 +26,10 @@ select relname as name, n_tup_ins as inserted, n_tup_upd as updated, n_tup_hot_u
     n_tup_del as deleted
 from pg_stat_user_tables where schemaname = 'outbox'
 """
+OTHERS = """
+select 1 from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+"""
 COMMITS = "select xact_commit from pg_stat_database where datname = current_database()"
 
 
@@ -64,12 +68,14 @@ async def drained(server: Server, effect: Effect) -> Cost:
                 publish_many(conn, many)
             before = _statistics(dsn)
             await relay.drain()
-        return _between(before, _statistics(dsn))
+        return _between(before, _statistics(dsn, alone=True))
 
 
-def _statistics(dsn: str) -> Cost:
-    """A session's counts are in the server's when it has ended."""
+def _statistics(dsn: str, *, alone: bool = False) -> Cost:
+    """A session's counts are in the server's when it has ended, which is after it was closed."""
     with psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as conn:
+        while alone and conn.execute(OTHERS).fetchone() is not None:
+            pass
         conn.execute("select pg_stat_force_next_flush()")
         wal = conn.execute("select pg_current_wal_insert_lsn() - '0/0' as bytes").fetchone()
         commits = conn.execute(COMMITS).fetchone()

@@ -191,7 +191,7 @@ def test_the_whole_suite_is_shared_out_where_each_process_has_a_server(
     processes: str | None,
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", dsn)
-    monkeypatch.setattr(run.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(run.os, "cpu_count", lambda: 3)
 
     shared = run.side_by_side(arguments)
 
