@@ -1,6 +1,6 @@
 -- claim: lease up to `limit` due deliveries of one unordered handler to one relay.
 -- index: delivery_ready_idx (handler, id) where due_at is null; delivery_due_idx (handler, due_at, id);
---        delivery_pk (id); message_pk (id); lease_expiry_idx (handler, until)
+--        delivery_pk (id); message_pk (id); lease_held_idx (handler collate "C", last_id) where first_id is not null
 -- why: rows due since their publication go in id order above the relay's low-water mark `after`, so that
 --      a claim does not walk over the dead rows at the head of the index; retries go by their due date,
 --      at most half of a claim, so that neither starves the other. What was taken and not settled is
@@ -11,7 +11,9 @@
 --      expression is taken for a tenth of the table, and whole primary keys are merged. The commit of a
 --      claim need not reach the disk: a server that forgets it has forgotten the token too, and what must
 --      be remembered (begun_at, a settlement) is a commit of its own that does. `reads`: topics and versions this
---      code reads, null until it has met one that it does not; the rest is left to those who can.
+--      code reads, null until it has met one that it does not; the rest is left to those who can. `held`: notes
+--      of batches that name what lies above `after`, `held_before` the others, which only retries need: a claim
+--      must not walk over the notes of all batches of the last minute, which an open snapshot keeps.
 with quick as materialized (
     select set_config('synchronous_commit', 'off', true)
 ), open as (
@@ -25,9 +27,17 @@ with quick as materialized (
 ), held as materialized (
     select e.first_id, e.last_id, e.deliveries
     from outbox.lease as e
-    where e.handler = %(handler)s
-        and e.until > coalesce(%(now)s::timestamptz, now()) - interval '1 minute'
+    where e.handler = %(handler)s collate "C"
         and e.first_id is not null
+        and e.last_id > %(after)s::bigint
+        and e.until + interval '1 minute' > coalesce(%(now)s::timestamptz, now())
+), held_before as materialized (
+    select e.first_id, e.last_id, e.deliveries
+    from outbox.lease as e
+    where e.handler = %(handler)s collate "C"
+        and e.first_id is not null
+        and e.last_id <= %(after)s::bigint
+        and e.until + interval '1 minute' > coalesce(%(now)s::timestamptz, now())
 ), again as materialized (
     select d.id
     from outbox.delivery as d
@@ -41,6 +51,9 @@ with quick as materialized (
         ))
         and not exists (
             select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
+        )
+        and not exists (
+            select from held_before as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
         )
     order by d.due_at, d.id
     limit %(again_limit)s

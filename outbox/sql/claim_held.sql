@@ -1,6 +1,6 @@
 -- claim_held: lock up to `limit` due deliveries of one unordered handler, to be settled in this transaction.
 -- index: delivery_ready_idx (handler, id) where due_at is null; delivery_due_idx (handler, due_at, id);
---        message_pk (id); lease_expiry_idx (handler, until)
+--        message_pk (id); lease_held_idx (handler collate "C", last_id) where first_id is not null
 -- why: where the effect is in this database, the transaction itself is the lease: its row locks keep everybody
 --      else away, and a crash leaves nothing behind, neither effect nor claim. It costs no write. What was
 --      taken is noted by note_batch before any of it is tried, so that a message that kills its worker is
@@ -16,9 +16,17 @@ with open as (
 ), held as materialized (
     select e.first_id, e.last_id, e.deliveries
     from outbox.lease as e
-    where e.handler = %(handler)s
-        and e.until > coalesce(%(now)s::timestamptz, now()) - interval '1 minute'
+    where e.handler = %(handler)s collate "C"
         and e.first_id is not null
+        and e.last_id > %(after)s::bigint
+        and e.until + interval '1 minute' > coalesce(%(now)s::timestamptz, now())
+), held_before as materialized (
+    select e.first_id, e.last_id, e.deliveries
+    from outbox.lease as e
+    where e.handler = %(handler)s collate "C"
+        and e.first_id is not null
+        and e.last_id <= %(after)s::bigint
+        and e.until + interval '1 minute' > coalesce(%(now)s::timestamptz, now())
 ), again as materialized (
     select d.id, d.message_id, d.key, d.position, d.attempts, d.resends, d.due_at
     from outbox.delivery as d
@@ -31,6 +39,9 @@ with open as (
         ))
         and not exists (
             select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
+        )
+        and not exists (
+            select from held_before as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
         )
     order by d.due_at, d.id
     limit %(again_limit)s

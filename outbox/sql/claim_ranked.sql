@@ -1,7 +1,7 @@
 -- claim_ranked: lease up to `limit` due deliveries of one unordered handler, urgent ones first and low ones last.
 -- index: delivery_ready_idx (handler, id) where due_at is null; delivery_due_idx (handler, due_at, id);
 --        delivery_ranked_idx (handler, priority DESC, id); delivery_ranked_age_idx (handler, id);
---        delivery_pk (id); message_pk (id); lease_expiry_idx (handler, until)
+--        delivery_pk (id); message_pk (id); lease_held_idx (handler collate "C", last_id) where first_id is not null
 -- why: as claim, for a handler that has priorities waiting: a statement of its own, since one that asks for ranks
 --      takes a third longer and nearly nobody gives any. A claim `by_age`, one in a few, goes by id alone, so that
 --      nothing starves. `fresh` is null for a low one that was taken as such, which is a sign that nothing else was
@@ -19,7 +19,7 @@ with quick as materialized (
 ), held as materialized (
     select e.first_id, e.last_id, e.deliveries
     from outbox.lease as e
-    where e.handler = %(handler)s
+    where e.handler = %(handler)s collate "C"
         and e.until > coalesce(%(now)s::timestamptz, now()) - interval '1 minute'
         and e.first_id is not null
 ), urgent as materialized (

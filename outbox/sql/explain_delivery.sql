@@ -1,7 +1,8 @@
 -- explain_delivery: everything that decides whether one delivery can be claimed now.
 -- index: delivery_pk (id); lease_pk (token); delivery_key_idx (handler, key, position, id);
 --        dead_letter_handler_idx (handler, key, delivery_id); key_lease_pk (handler, key);
---        lease_expiry_idx (handler, until); message_pk (id); question_pk (delivery_id);
+--        lease_held_idx (handler collate "C", last_id)
+--        where first_id is not null; message_pk (id); question_pk (delivery_id);
 --        receipt_message_idx (message_id, id); worker_handler_idx (handler, queue)
 -- why: one row, so that the reason is told from one snapshot. `head_id` is the first of its key that has joined
 --      it, `taken_id` the first of its key under a lease, `newest_id` what has overtaken it: which of them counts
@@ -89,7 +90,7 @@ left join outbox.destination as o on o.handler = d.handler
 left join outbox.question as q on q.delivery_id = d.id and q.call_token = d.lease_token
 left join lateral (
     select e.relay, e.until from outbox.lease as e
-    where e.handler = d.handler and d.id between e.first_id and e.last_id and d.id = any(e.deliveries)
+    where e.handler = d.handler collate "C" and d.id between e.first_id and e.last_id and d.id = any(e.deliveries)
     order by e.until desc
     limit 1
 ) as noted on true

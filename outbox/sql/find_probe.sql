@@ -1,12 +1,12 @@
 -- find_probe: what a probe of a destination may try, fewest attempts first.
 -- index: delivery_ready_idx (handler, id) where due_at is null; delivery_due_idx (handler, due_at, id);
---        lease_expiry_idx (handler, until); message_pk (id)
+--        lease_held_idx (handler collate "C", last_id) where first_id is not null; message_pk (id)
 -- why: a probe that fails spends an attempt, so it is not always the same delivery's. A bounded look; whether
 --      one can be leased is for the statement that leases it.
 with held as materialized (
     select e.first_id, e.last_id, e.deliveries
     from outbox.lease as e
-    where e.handler = %(handler)s
+    where e.handler = %(handler)s collate "C"
         and e.until > coalesce(%(now)s::timestamptz, now()) - interval '1 minute'
         and e.first_id is not null
 ), fresh as materialized (

@@ -1,11 +1,11 @@
 -- mark_suspects: what a worker had locked and neither settled nor gave back is to be claimed alone.
--- index: lease_expiry_idx (handler, until); delivery_pk (id)
+-- index: lease_held_idx (handler collate "C", last_id) where first_id is not null; delivery_pk (id)
 -- why: its locks went with its connection; the note of its batch is what remains. A row that is locked still
 --      belongs to a worker that is only slow, and is left to it, and its note stays.
 with lost as materialized (
     select e.token, e.until, e.deliveries
     from outbox.lease as e
-    where e.handler = %(handler)s
+    where e.handler = %(handler)s collate "C"
         and e.until <= coalesce(%(now)s::timestamptz, now())
         and e.first_id is not null
     for update skip locked

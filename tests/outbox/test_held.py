@@ -6,9 +6,19 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
-from outbox import Attempt, Done, Effect, Outcome, Publication, Retry, Suppressed
+from outbox import (
+    Attempt,
+    Done,
+    Effect,
+    Outcome,
+    Publication,
+    Retry,
+    Suppressed,
+    queries,
+)
 from outbox.errors import HandlerInvalid
 from outbox.held import HeldBatch
 from tests.outbox.shop import OrderPlaced, count_order, mailer, nothing
@@ -46,6 +56,33 @@ async def test_a_backlog_is_worked_off_once_and_leaves_no_lease(opened: Opened, 
     assert rows(COUNTS) == []
     assert rows(LEASED) == [(0,)]
     assert (await box.census()).done == 11
+
+
+async def test_a_claim_walks_over_no_notes_of_batches_that_are_done(
+    opened: Opened, database: str, rows: Rows
+) -> None:
+    """A snapshot somebody holds keeps their dead rows: each claim would walk over all of them."""
+    box = await opened(ledger())
+    with psycopg.connect(database) as old, psycopg.connect(database) as conn:
+        old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        old.execute("select count(*) from outbox.lease")
+        await filled(box, 60)
+        while await box.lane("mailer").run_once():
+            pass
+        [(done,)] = rows("select max(delivery_id) from outbox.receipt")
+        await box.publish_many(
+            *(Publication(message=OrderPlaced(order_id=60 + n)) for n in range(3))
+        )
+        conn.execute("set local enable_seqscan = off")
+        terms = box.lane("mailer").claims.terms(3).params(after=done)
+        claimed = conn.execute(queries.CLAIM_HELD, terms).fetchall()
+        walked = conn.execute(
+            "select sum(pg_stat_get_xact_tuples_returned(indexrelid)) from pg_index"
+            " where indrelid = 'outbox.lease'::regclass"
+        ).fetchone()
+
+    assert len(claimed) == 3
+    assert walked == (0,)
 
 
 async def test_a_stalled_worker_keeps_its_row_locks_no_longer_than_a_lease(opened: Opened) -> None:
