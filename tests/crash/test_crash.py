@@ -196,7 +196,11 @@ async def test_a_term_signal_drains_and_leaves_no_lease(dsn: str) -> None:
 
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds RLIMIT_AS to its word")
-DEATHS = {"exit": 9, "memory": OUT_OF_MEMORY}
+DEATHS = {
+    "exit": {9},
+    # a library that finds no memory may die of it by itself
+    "memory": {OUT_OF_MEMORY, -signal.SIGSEGV, -signal.SIGABRT},
+}
 
 
 def publish_deadly(world: World, death: str, *, keys: tuple[str, ...] = ()) -> None:
@@ -205,10 +209,10 @@ def publish_deadly(world: World, death: str, *, keys: tuple[str, ...] = ()) -> N
     world.publish(*parcels, keys=keys)
 
 
-async def until_nobody_dies(world: World, code: int) -> list[int]:
+async def until_nobody_dies(world: World, death: str) -> list[int]:
     """Start one life after the other; how each ended."""
     codes = [await world.drained()]
-    while codes[-1] == code and len(codes) < 8:
+    while codes[-1] in DEATHS[death] and len(codes) < 8:
         codes.append(await world.drained())
     return codes
 
@@ -228,9 +232,11 @@ async def test_a_deadly_message_ends_dead_and_its_neighbours_are_delivered(
     """It kills in the call, and before any call, in `prepare`, of `push`."""
     async with world_on(dsn, handler) as world:
         publish_deadly(world, death)
-        codes = await until_nobody_dies(world, DEATHS[death])
+        codes = await until_nobody_dies(world, death)
 
-        assert codes == [DEATHS[death]] * 2 + [0]  # with its neighbours, then alone, then buried
+        assert len(codes) == 3  # with its neighbours, then alone, then buried
+        assert DEATHS[death].issuperset(codes[:2])
+        assert codes[2] == 0
         assert world.rows("select reason from outbox.dead_letter") == [("poison",)]
         assert Counter(world.outcomes(handler).values()) == {"done": 4, "dead": 1}
         assert world.rows("select * from outbox.delivery") == []
@@ -250,9 +256,11 @@ async def test_a_deadly_message_in_a_batch_held_by_locks_ends_dead_too(
         codes = [await world.drained()]
         noted = world.rows("select cardinality(deliveries) from outbox.lease where first_id > 0")
         done = world.rows("select count(*) from effect")
-        codes += await until_nobody_dies(world, DEATHS[death])
+        codes += await until_nobody_dies(world, death)
 
-        assert codes == [DEATHS[death]] * 2 + [0]
+        assert len(codes) == 3
+        assert DEATHS[death].issuperset(codes[:2])
+        assert codes[2] == 0
         assert (noted, done) == ([(5,)], [(BATCH_MAX,)])
         assert world.rows("select reason from outbox.dead_letter") == [("poison",)]
         assert world.rows("select count(*) from effect") == [(last,)]
@@ -266,7 +274,7 @@ async def test_a_deadly_message_lets_its_key_go_on_as_declared(
 ) -> None:
     async with world_on(dsn, handler) as world:
         publish_deadly(world, "exit", keys=("a", "a", "a", "a", "a"))
-        codes = await until_nobody_dies(world, 9)
+        codes = await until_nobody_dies(world, "exit")
 
         done = world.rows(
             "select (m.payload ->> 'number')::int from outbox.receipt as r"
@@ -284,7 +292,7 @@ async def test_a_deadly_newest_message_ends_dead_and_other_keys_go_on(dsn: str) 
     """What it has overtaken stays overtaken: it is not tried in its place."""
     async with world_on(dsn, "newest") as world:
         publish_deadly(world, "exit", keys=("a", "b", "b", "c", "d"))
-        codes = await until_nobody_dies(world, 9)
+        codes = await until_nobody_dies(world, "exit")
 
         assert codes == [9, 9, 0]
         assert Counter(world.outcomes("newest").values()) == {

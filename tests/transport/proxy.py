@@ -50,6 +50,10 @@ class Proxy:
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             there_reader, there = await asyncio.open_connection(self.host, self.port)
+            if self._server is None or not self._server.is_serving():  # cut meanwhile
+                writer.transport.abort()
+                there.transport.abort()
+                return
             self._writers |= {writer, there}
             await asyncio.gather(self._pump(reader, there), self._pump(there_reader, writer))
             self._writers -= {writer, there}

@@ -167,7 +167,7 @@ async def test_a_deadly_message_ends_dead_and_its_neighbours_are_delivered(
             codes.append(await ended)
 
         assert codes[-1] == 0
-        assert set(codes[:-1]) == {DEATHS[death]}
+        assert DEATHS[death].issuperset(codes[:-1])
         assert len(codes) <= 4  # with its neighbours, then alone, then buried
         assert world.rows("select reason from outbox.dead_letter") == [("poison",)]
         assert Counter(world.outcomes(handler).values()) == {"done": 4, "dead": 1}
