@@ -9,6 +9,7 @@ import structlog
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from handlers.addresses import kept_private
 from handlers.portal import AuthMode, SigningSecret, parse_secrets
 from outbox.errors import OutboxError
 
@@ -65,6 +66,17 @@ class ApplicationSettings(BaseSettings):
     @classmethod
     def _no_address_is_none(cls, value: Any) -> Any:
         return value or None
+
+    @field_validator(
+        "fcm_base_url",
+        "hlf_portal_base_url",
+        "hlf_portal_token_url",
+        "hlf_dataverse_base_url",
+        "hlf_dataverse_token_url",
+    )
+    @classmethod
+    def _nobody_reads_on_the_way(cls, value: str | None) -> str | None:
+        return kept_private(value)
 
     @field_validator("hlf_portal_webhook_secrets")
     @classmethod

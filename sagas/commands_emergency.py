@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID  # noqa: TC003 - typer reads it
 
 import typer
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 from rich.table import Table
 
+from handlers.addresses import kept_private
 from outbox.cli import AsJson, out, print_json, settings
 from outbox.errors import AttemptError, ConfigurationError, CredentialsRejected
 from sagas import break_glass
@@ -44,6 +45,11 @@ class GivenCredentials(BaseModel):
     client_secret: SecretStr | None = None
     scope: str | None = None
     webhook_secrets: SecretStr | None = None
+
+    @field_validator("base_url", "token_url")
+    @classmethod
+    def _nobody_reads_on_the_way(cls, value: str | None) -> str | None:
+        return kept_private(value)
 
     def replacing(self) -> dict[str, str]:
         """Those that are given, by name."""
@@ -187,13 +193,18 @@ def _read(path: Path) -> dict[str, str]:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read ({type(error).__name__})") from None
     except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+        wrong = ", ".join(map(_wrong, error.errors(include_input=False, include_url=False)))
         known = ", ".join(GivenCredentials.model_fields)
         raise ConfigurationError(
             f"{path} holds what is no credential ({wrong}); there are {known}"
         ) from None
     except ValueError:  # its text would quote the file
         raise ConfigurationError(f"{path} is no JSON object") from None
+
+
+def _wrong(each: Mapping[str, Any]) -> str:
+    place = ".".join(map(str, each["loc"]))
+    return f"{place}: {each['ctx']['error']}" if each["type"] == "value_error" else place
 
 
 def _print(report: BreakGlassReport, *, as_json: bool) -> None:

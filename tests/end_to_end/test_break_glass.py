@@ -264,6 +264,7 @@ async def test_a_portal_that_asks_to_wait_stops_the_rest(desk: Desk, tmp_path: P
     [
         ({"client_secret": "hunter2"}, 0o644, "may be read by others"),
         ({"secret": "hunter2"}, 0o600, "no credential (secret); there are base_url"),
+        ({"base_url": "http://hunter2.example"}, 0o600, "(base_url: secrets go there: it must be"),
         ({}, None, "cannot be read (FileNotFoundError)"),
     ],
 )
