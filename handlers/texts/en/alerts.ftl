@@ -4,9 +4,9 @@ alert-dynamics-sync-pending = Dynamics sync pending — mentor may still be visi
     .meaning = We have changed a peer mentor's visibility, and the portal has not confirmed it yet. The peer mentor may still be on the public page.
     .action = Wait a few minutes; we try again by ourselves. If it is urgent, press “Try again now”.
 
-alert-data-quality = Data needs attention — somebody may not be reached
-    .meaning = A peer mentor has no coordinator, no chapter or no certificate, so notices may reach the wrong person or nobody.
-    .action = Open the list of what is missing and put it right. The alert closes by itself.
+alert-data-quality = Data needs attention — the portal does not know a peer mentor
+    .meaning = The portal has no entry for the peer mentor, so it cannot take our change. Our own lists show what they should.
+    .action = Ask those who run the portal to register the peer mentor. We try again every hour, and the alert closes by itself once that works.
 
 ## reader: administrator
 

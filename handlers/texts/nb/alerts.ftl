@@ -7,9 +7,10 @@ alert-dynamics-sync-pending = Dynamics sync pending — mentor may still be visi
     .meaning = Vi har endret synligheten til en likeperson, men portalen har ikke bekreftet det ennå. Likepersonen kan fortsatt stå på den offentlige siden.
     .action = Vent noen minutter; vi prøver igjen av oss selv. Haster det, trykk «Prøv igjen nå».
 
-alert-data-quality = Opplysninger trenger tilsyn — noen kan mangle varsler
-    .meaning = En likeperson mangler koordinator, lokallag eller sertifikat, så varsler kan gå til feil person eller til ingen.
-    .action = Åpne listen over mangler og rett opplysningene. Varselet lukker seg selv.
+# The portal answered that it has no such mentor. What is missing in our own data opens no alert.
+alert-data-quality = Opplysninger må rettes — portalen kjenner ikke en likeperson
+    .meaning = Portalen har ingen oppføring for likepersonen og kan derfor ikke ta imot endringen vår. Våre egne lister viser det de skal.
+    .action = Be dem som drifter portalen om å registrere likepersonen. Vi prøver igjen hver time, og varselet lukker seg selv når det har lyktes.
 
 ## reader: administrator
 
@@ -50,6 +51,6 @@ alert-payload-rejected = En melding ble avvist fordi den var feil bygget
 ## reader: everyone
 
 # Stands for a type that a newer release has opened.
-alert-other = Noe trenger tilsyn
+alert-other = Noe krever oppmerksomhet
     .meaning = Varselet har ingen egen forklaring ennå.
     .action = Spør administratoren hva det gjelder.
