@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from handlers.texts import Language
 from outbox.cli import AsJson, out, print_json, settings
 from outbox.errors import ConfigurationError, OutboxError
 from outbox.settings import load_settings
@@ -215,7 +216,7 @@ def reconcile_command(  # noqa: PLR0913, PLR0917 - the options of one command
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare, repair nothing.")] = False,
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
-    language: Annotated[str, typer.Option("--language", help="Of the page: nb or en.")] = "nb",
+    language: Annotated[Language, typer.Option("--language", help="Of the page.")] = Language.NB,
     as_json: AsJson = False,
 ) -> None:
     """Compare the portal with ours; exit 0 no drift, 3 drift found, 4 listing incomplete."""

@@ -26,11 +26,17 @@ async def organisation_called(
 ) -> AsyncIterator[tuple[AsyncConnection[Any], Organisation]]:
     """An idle connection, and the organisation called `code`. Raises `ConfigurationError`."""
     async with open_checked(settings().required_database_url()) as conn:
-        found = await queries.list_organisations(conn, code=code)
-        await conn.commit()
-        if not found:
-            raise ConfigurationError(f"no organisation has the code {code!r}")
-        yield conn, found[0]
+        yield conn, await one_called(conn, code)
+
+
+async def one_called(conn: AsyncConnection[Any], code: str) -> Organisation:
+    """The organisation called `code`; `conn` is idle again. Raises `ConfigurationError`."""
+    everybody = {one.code: one for one in await queries.list_organisations(conn)}
+    await conn.commit()
+    if code not in everybody:
+        known = f"there are {', '.join(everybody)}" if everybody else "the database has none"
+        raise ConfigurationError(f"no organisation has the code {code!r}; {known}")
+    return everybody[code]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from outbox.cli import AsJson, out, print_json, settings
 from outbox.errors import ConfigurationError
 from sagas import policies, queries
 from sagas.commands import Actor, application
-from sagas.commands_frame import organisation_called, told
+from sagas.commands_frame import one_called, organisation_called, told
 from sagas.policy import Audience, Cadence, Grouping, InDoubt, InvalidPolicy
 from sagas.wiring import open_checked
 
@@ -138,9 +138,10 @@ def _switch(now: datetime, code: str, actor: Any, why: str | None, *, enabled: b
 
 async def _standings(now: datetime, code: str | None) -> dict[str, list[policies.Standing]]:
     async with open_checked(settings().required_database_url()) as conn:
-        organisations = await queries.list_organisations(conn, code=code)
-        if code is not None and not organisations:
-            raise ConfigurationError(f"no organisation has the code {code!r}")
+        if code is None:
+            organisations = await queries.list_organisations(conn)
+        else:
+            organisations = [await one_called(conn, code)]
         return {
             one.code: [*(await policies.standings(conn, one.id, now=now)).values()]
             for one in organisations

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from handlers.texts import Language
 from outbox.cli import AsJson, out, print_json, settings
 from outbox.errors import ConfigurationError
 from sagas import queries_prompts, scenarios
@@ -31,7 +32,7 @@ prompt_commands = typer.Typer(no_args_is_help=True, help="Scenario prompts.")
 
 Code = Annotated[str, typer.Argument(metavar="ORG", help="Code of the organisation, e.g. HLF.")]
 ScenarioCode = Annotated[str, typer.Argument(metavar="SCENARIO", help="Code of the rule.")]
-Language = Annotated[str, typer.Option("--language", help="nb or en.")]
+InLanguage = Annotated[Language, typer.Option("--language", help="Of the sentences.")]
 
 
 @prompt_commands.command("run")
@@ -45,7 +46,9 @@ def run_prompts_command(
 
 
 @prompt_commands.command("list")
-def list_command(organisation: Code, language: Language = "nb", as_json: AsJson = False) -> None:
+def list_command(
+    organisation: Code, language: InLanguage = Language.NB, as_json: AsJson = False
+) -> None:
     """Every rule in words, and whether it is on."""
 
     async def act() -> list[scenarios.Described]:
@@ -82,7 +85,7 @@ def preview_command(  # noqa: PLR0913, PLR0917 - the options of one command
     followed_up: Annotated[bool, typer.Option("--followed-up")] = False,
     mentor: Annotated[UUID | None, typer.Option("--mentor", help="Whose it would be.")] = None,
     timezone: Annotated[str, typer.Option("--timezone")] = "Europe/Oslo",
-    language: Language = "nb",
+    language: InLanguage = Language.NB,
     as_json: AsJson = False,
 ) -> None:
     """Show what a rule would make of a test activity; writes nothing, sends nothing."""
@@ -156,7 +159,7 @@ def _switch(now: datetime, code: str, scenario: str, actor: UUID, *, enabled: bo
             found = await queries_prompts.list_scenarios(conn, organisation.id, code=scenario)
             await conn.commit()
             if not found:
-                raise ConfigurationError(f"there is no scenario {scenario!r}")
+                raise _no_scenario(scenario)
             return await scenarios.set_enabled(
                 conn, organisation_id=organisation.id, scenario_id=found[0].id, enabled=enabled,
                 actor_id=actor, now=now,
@@ -168,11 +171,17 @@ def _switch(now: datetime, code: str, scenario: str, actor: UUID, *, enabled: bo
     out().print(f"{scenario} in {code}: {state}", markup=False)
 
 
+def _no_scenario(code: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"there is no scenario {code!r}; `outbox prompts list ORG` shows what there is"
+    )
+
+
 async def _stored(code: str) -> Any:
     async with open_checked(settings().required_database_url()) as conn:
         found = await queries_prompts.list_scenarios(conn, UUID(int=0), code=code)
     if not found:
-        raise ConfigurationError(f"there is no scenario {code!r}")
+        raise _no_scenario(code)
     return found[0].rule
 
 

@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 
 from outbox.cli import AsJson, out, print_json, settings
-from outbox.errors import ConfigurationError
 from sagas import queries, queries_reconcile, reviews
 from sagas.commands import Actor, application, refusals_told
+from sagas.commands_frame import one_called
 from sagas.devices import silent_devices
 from sagas.run import zone_called
 from sagas.wiring import open_checked
@@ -82,10 +82,8 @@ def silent_command(
 
     async def look() -> list[SilentDevice]:
         async with open_checked(settings().required_database_url()) as conn:
-            if organisation is not None and not await queries.list_organisations(
-                conn, code=organisation
-            ):
-                raise ConfigurationError(f"no organisation has the code {organisation!r}")
+            if organisation is not None:
+                await one_called(conn, organisation)
             return await silent_devices(conn, now=app.clock.now(), code=organisation)
 
     found = asyncio.run(look())

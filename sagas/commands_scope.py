@@ -10,9 +10,9 @@ import typer
 
 from outbox.cli import AsJson, out, print_json, settings
 from outbox.errors import ConfigurationError
-from sagas import queries
 from sagas import scope as switch
 from sagas.commands import Actor, Refused, application
+from sagas.commands_frame import organisation_called
 from sagas.coordinator import Forbidden
 from sagas.wiring import open_checked
 
@@ -71,14 +71,10 @@ def narrow_command(context: typer.Context, organisation: Code, actor: Actor, why
 
 def _turn(code: str, actor: Actor, why: str, now: datetime, until: datetime | None) -> None:
     async def act() -> None:
-        async with open_checked(settings().required_database_url()) as conn:
-            found = await queries.list_organisations(conn, code=code)
-            await conn.commit()
-            if not found:
-                raise ConfigurationError(f"no organisation has the code {code!r}")
+        async with organisation_called(code) as (conn, found):
             await switch.turn(
                 conn,
-                organisation_id=found[0].id,
+                organisation_id=found.id,
                 actor_id=actor,
                 until=until,
                 reason=why,

@@ -37,7 +37,7 @@ from sagas import coordinator, queries_demo
 from sagas.app import build_app
 from sagas.commands import reconcile_all
 from sagas.nightly import nightly
-from sagas.seed import seed
+from sagas.seed import check_unused, seed
 from sagas.sweeping import NAME as SWEEP
 from sagas.visibility import SYNC_PENDING
 from sagas.wiring import night_wiring
@@ -131,20 +131,16 @@ def run_demo(*, mentors: int, as_json: bool) -> int:
     configure_logs(logging.CRITICAL)  # the story is the output; a failure shows in its checks
     engine: EngineSettings = load_settings(EngineSettings)
     given = engine.database_url.get_secret_value() if engine.database_url else None
-    if given:
-        out().print("using DATABASE_URL; it must be an empty database", soft_wrap=True)
     console = None if as_json else out()
+    if given:
+        if console is not None:
+            console.print("using DATABASE_URL; it must be an empty database", soft_wrap=True)
+        asyncio.run(check_unused(given))
     with database_url_or_embedded(given) as dsn:
         story = asyncio.run(_play(dsn, mentors, console))
     if as_json:
-        print_json(
-            {
-                "ok": story.ok,
-                "counts": story.counts,
-                "checks": story.checks,
-                "timeline": story.timeline,
-            }
-        )
+        told = {"ok": story.ok, "counts": story.counts, "checks": story.checks}
+        print_json({**told, "timeline": story.timeline})
     elif story.ok:
         out().print("Everything held. Next: `./run test`, or README.md for your own application.")
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID  # noqa: TC003 - typer reads it
 
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 _STATUS_AFTER: Final = {Kind.MENTOR_PAUSED: "paused", Kind.MENTOR_REACTIVATED: "active"}
+
+
+class Change(StrEnum):
+    """The changes of status that people are told of."""
+
+    MENTOR_PAUSED = Kind.MENTOR_PAUSED.value
+    MENTOR_REACTIVATED = Kind.MENTOR_REACTIVATED.value
+
+
 _ON_ITS_WAY: Final = frozenset({"queued", "sending"})
 
 
@@ -55,21 +65,19 @@ async def told_of(conn: AsyncConnection[Any], mentor_id: UUID, event: Kind) -> T
 @commands.command("told")
 def told_command(
     mentor_id: Annotated[UUID, typer.Argument(help="The mentor's id.")],
-    event: Annotated[Kind, typer.Option("--event", help="Which change.")] = Kind.MENTOR_PAUSED,
+    event: Annotated[Change, typer.Option("--event", help="Which.")] = Change.MENTOR_PAUSED,
     as_json: AsJson = False,  # noqa: FBT002 - typer reads the signature
 ) -> None:
     """Who was told that a mentor was paused (or came back), and how each push ended."""
 
     async def look() -> Told | None:
         async with open_checked(settings().required_database_url()) as conn:
-            return await told_of(conn, mentor_id, event)
+            return await told_of(conn, mentor_id, Kind(event.value))
 
-    try:
-        told = asyncio.run(look())
-    except ValueError as error:
-        raise Refused(str(error)) from error
+    told = asyncio.run(look())
     if told is None:
-        raise Refused(f"nothing is known of a {event.value} of {mentor_id}")
+        status = _STATUS_AFTER[Kind(event.value)]
+        raise Refused(f"no change to {status} of a mentor {mentor_id} is on record")
     if as_json:
         print_json({**told.result.as_json(), "waiting": told.waiting})
         return

@@ -57,7 +57,10 @@ async def turn(  # noqa: PLR0913 - one switch, all of it named
     connection given was idle.
     """
     if until is not None and not now < until <= now + WIDE_FOR_MAX:
-        problem = f"give an end within {WIDE_FOR_MAX.days} days from now"
+        problem = (
+            f"an end at {until.isoformat(timespec='minutes')} cannot be; "
+            f"give one within {WIDE_FOR_MAX.days} days from now"
+        )
         raise SwitchRefused(problem)
     if not reason.strip():
         problem = "say why: it is read by whoever asks later"

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sagas import queries_seed
+from psycopg.errors import UndefinedColumn, UndefinedTable
+
+from outbox.errors import ConfigurationError
+from outbox.readiness import connect
+from sagas import queries, queries_seed
 from sagas.tiers import local_date
 
 if TYPE_CHECKING:
@@ -68,6 +72,22 @@ class Rows:
     assignments: list[tuple[Any, ...]] = field(default_factory=list)
     certificates: list[tuple[Any, ...]] = field(default_factory=list)
     devices: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+async def check_unused(dsn: str) -> None:
+    """Raise `ConfigurationError` if the database holds organisations; nothing is changed there."""
+    async with await connect(dsn) as conn:
+        try:
+            used = bool(await queries.list_organisations(conn))
+        except UndefinedTable:
+            used = False
+        except UndefinedColumn:  # somebody else's table of that name
+            used = True
+    if used:
+        raise ConfigurationError(
+            "the database of DATABASE_URL holds organisations already, and the demo needs an empty "
+            "one; create one, or unset DATABASE_URL: the demo then brings a server of its own"
+        )
 
 
 async def seed(

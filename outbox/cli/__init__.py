@@ -48,7 +48,8 @@ def main() -> None:
         typer.echo(f"outbox: {error}", err=True)
         sys.exit(USAGE)
     except OutboxError as error:
-        typer.echo(f"outbox: {error}", err=True)
+        hint = getattr(error, "hint", "")  # what to do, where the text is a code
+        typer.echo(f"outbox: {error} ({hint})" if hint else f"outbox: {error}", err=True)
         sys.exit(FAILED)
     except (psycopg.Error, PoolTimeout) as error:  # its text may quote values
         kind = f"{type(error).__name__}, SQLSTATE {getattr(error, 'sqlstate', None) or 'unknown'}"

@@ -495,6 +495,10 @@ async def test_reconcile_ends_with_what_it_found(desk: Desk) -> None:
     assert "1 re-sent" in repaired.out
     assert (await desk.run("relay", "--drain")).code == 0
 
+    strange = await desk.run("reconcile", "--format", "html", "--language", "fr")
+    assert (strange.code, "is not one of 'nb', 'en'" in strange.err) == (2, True)
+    nowhere = await desk.run("reconcile", HLF_PORTAL_BASE_URL=None)
+    assert nowhere.complaint() == "portal_not_configured (set HLF_PORTAL_BASE_URL)"
     nobody = await desk.run("reconcile", "--organisation", "XYZ")
     assert nobody.code == 2
     assert nobody.complaint() == "no organisation has the code 'XYZ'; there are HLF"
@@ -557,7 +561,8 @@ async def test_silent_devices_are_told_before_they_end(desk: Desk) -> None:
     assert shown.out.endswith("3 addresses; 1 people have no device seen within 30 days\n")
     assert "ok-" not in shown.out + json.dumps(told)
     unknown = await desk.run("devices", "silent", "--organisation", "XYZ")
-    assert (unknown.code, "no organisation has the code" in unknown.complaint()) == (2, True)
+    assert unknown.code == 2
+    assert unknown.complaint() == "no organisation has the code 'XYZ'; there are HLF, NHF"
 
 
 async def test_health_tells_rejected_credentials(desk: Desk) -> None:

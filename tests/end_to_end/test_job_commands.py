@@ -103,7 +103,10 @@ async def test_prompts_are_switched_on_and_run_by_hand(database: str, tmp_path: 
         assert (done["outcome"], done["summary"]["successCount"]) == ("completed", 1)
         assert await history(desk.world) == {mentor: ("dispatched", 1, None)}
         assert off.out == "talk in HLF: off\n"
-        assert (nobody.code, nobody.complaint()) == (2, "there is no scenario 'walk'")
+        assert (nobody.code, nobody.complaint()) == (
+            2,
+            "there is no scenario 'walk'; `outbox prompts list ORG` shows what there is",
+        )
 
 
 async def test_ops_3_jobs_by_name(database: str, tmp_path: Path) -> None:

@@ -56,7 +56,10 @@ async def test_policies_from_the_command_line(database: str, tmp_path: Path) -> 
         )  # fmt: skip
         assert (words.code, words.complaint()[:36]) == (2, "--thresholds 'often' is no list of d")
         assert (nothing.code, "at least one setting" in nothing.complaint()) == (2, True)
-        assert (nowhere.code, nowhere.complaint()) == (2, "no organisation has the code 'XYZ'")
+        assert (nowhere.code, nowhere.complaint()) == (
+            2,
+            "no organisation has the code 'XYZ'; there are HLF",
+        )
         assert (stranger.code, "not allowed" in stranger.complaint()) == (1, True)
         assert await world.value("select enabled from feature_flags")
 

@@ -87,15 +87,22 @@ async def test_nobody_widens_his_own_reach(world: World, role: str | None) -> No
 
 
 @pytest.mark.parametrize(
-    ("hours", "why"), [(0, "x"), (-1, "x"), (WIDE_FOR_MAX.days * 24 + 1, "x"), (1, " ")]
+    ("hours", "why", "told"),
+    [
+        (0, "x", "within 7 days"),
+        (-1, "x", "within 7 days"),
+        (WIDE_FOR_MAX.days * 24 + 1, "x", r"an end at \d{4}-.+ cannot be; give one within 7 days"),
+        (1, " ", "say why"),
+    ],
 )
 async def test_it_needs_an_end_within_a_week_and_a_reason(
-    world: World, hours: float, why: str
+    world: World, hours: float, why: str, told: str
 ) -> None:
+    """A refusal tells what was given and what would be taken."""
     organisation = await world.organisation()
     admin = await world.coordinator(organisation, role="org_admin")
 
-    with pytest.raises(SwitchRefused):
+    with pytest.raises(SwitchRefused, match=told):
         await switch(world, organisation, admin, hours, why)
 
     assert await audited(world) == []

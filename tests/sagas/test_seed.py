@@ -5,8 +5,11 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
+import pytest
+
+from outbox.errors import ConfigurationError
 from sagas import queries
-from sagas.seed import rows_of, seed
+from sagas.seed import check_unused, rows_of, seed
 from tests.sagas.world import NOW
 
 if TYPE_CHECKING:
@@ -52,6 +55,15 @@ async def test_the_sown_world_has_one_of_every_kind(world: World) -> None:
         "several chapters", "no device", "no chapter", "revoked", "renewed", "lapsed",
         "clock change", "ok", "unreg", "flaky2",
     }  # fmt: skip
+
+
+async def test_a_database_in_use_is_not_sown(world: World) -> None:
+    """The demo says what to do, and does not stop half way at a row that is there."""
+    await check_unused(world.dsn)
+    await world.organisation()
+
+    with pytest.raises(ConfigurationError, match="holds organisations already"):
+        await check_unused(world.dsn)
 
 
 async def test_a_night_over_the_sown_world_balances(world: World) -> None:
