@@ -132,6 +132,26 @@ def test_every_alert_has_its_text_and_what_to_do() -> None:
     assert {name for title in sections for name in title.split(", ")} >= set(KINDS)
 
 
+LOOKED_INTO = re.compile(r'\blog\.(?:warning|error|exception)\((?:\s*# noqa[^\n]*)?\s*"([\w.]+)"')
+
+
+def test_every_event_that_wants_a_look_is_explained() -> None:
+    """LOG-1: whoever finds a warning or an error in the log finds it on the operator's page."""
+    table = page("operations.md").partition("## Log events")[2]
+    events = " ".join(re.findall(r"^\|([^|]+)\|", table, re.MULTILINE))
+    explained = set(re.findall(r"`([\w.]+)`", events))
+    said = {
+        event
+        for room in ("outbox", "handlers", "sagas")
+        for path in (ROOT / room).rglob("*.py")
+        if not {"testing", "emulators"} & {*path.parts}
+        for event in LOOKED_INTO.findall(path.read_text(encoding="utf-8"))
+    }
+
+    assert len(said) > 40
+    assert said - explained == set()
+
+
 def test_what_is_not_done_is_written_down() -> None:
     """DOC-3, CFG-4: grace periods and rules for further types above all."""
     text = page("out-of-scope.md")
