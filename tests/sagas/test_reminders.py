@@ -424,6 +424,20 @@ async def test_the_guard_stops_a_second_push_within_20_hours(world: World) -> No
     assert later.created == 1
 
 
+async def test_the_guard_lets_a_new_push_follow_one_that_failed(world: World) -> None:
+    """DED-7: what reached nobody keeps nobody from being told."""
+    organisation = await world.organisation()
+    mentor = await world.mentor(organisation, days=30)
+    await world.remind(organisation, MENTOR)
+    await world.settle("failed", error="fcm_unavailable")
+    await world.conn.execute(
+        "update certifications set expiry_date = expiry_date - 1 where mentor_id = %s", [mentor]
+    )
+    await world.at(world.now + timedelta(hours=10))
+
+    assert (await world.remind(organisation, MENTOR)).created == 1
+
+
 async def test_a_second_run_on_one_day_names_both_runs(world: World) -> None:
     """DED-8: for the alerting rule; the next day's skip is no attempt."""
     organisation = await world.organisation()

@@ -197,10 +197,19 @@ async def test_in_doubt_the_organisation_says_whether_it_is_sent_again(
     assert len(tags) == 2
 
 
+@pytest.mark.parametrize(
+    "flag", [None, "false, null", "true, '2020-01-01'"], ids=["none", "off", "over"]
+)
 async def test_in_doubt_a_policy_that_is_not_in_force_repeats_nothing(
-    key: RSAPrivateKey, database: str, tables: Tables
+    key: RSAPrivateKey, database: str, tables: Tables, flag: str | None
 ) -> None:
     """CFG-3: what the organisation configured waits for its flag; until then the default holds."""
+    if flag is not None:
+        tables.do(
+            "insert into feature_flags (organisation_id, flag, enabled, expires_at)"
+            f" values (%s, 'per_org_thresholds', {flag})",
+            tables.organisation,
+        )
     tables.do(
         "insert into notification_policies (organisation_id, audience, thresholds, in_doubt)"
         " values (%s, 'coordinator', '{30}', 'resend_once')",
