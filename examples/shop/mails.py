@@ -26,6 +26,7 @@ from outbox import (
     Settled,
     Suppressed,
     TransientFailure,
+    parse_retry_after,
 )
 from outbox.settings import load_settings
 
@@ -91,7 +92,9 @@ class MailWebhook:
             raise TransientFailure("mail_unreachable") from error
         match answer.status_code:
             case 429:
-                raise DestinationHeld("mail_throttled", retry_after=retry_after(answer))
+                asked = parse_retry_after(answer.headers.get("Retry-After"), now=attempt.now)
+                wait = THROTTLED if asked is None else asked
+                raise DestinationHeld("mail_throttled", retry_after=wait)
             case 401 | 403:
                 raise CredentialsRejected("mail_credentials", hint="is SHOP_MAIL_TOKEN current?")
             case status if status >= httpx.codes.INTERNAL_SERVER_ERROR:
@@ -123,9 +126,3 @@ class MailWebhook:
             timeout=TIMEOUT,
             retry=RetryPolicy(attempts_max=8, backoff=Exponential(first=timedelta(seconds=5))),
         )
-
-
-def retry_after(answer: httpx.Response) -> timedelta:
-    """What the receiver asked for in seconds, else our own wait."""
-    given = answer.headers.get("Retry-After", "")
-    return timedelta(seconds=int(given)) if given.isdecimal() else THROTTLED

@@ -129,9 +129,14 @@ async def test_a_worker_that_dies_after_the_call_sends_no_second_mail(
     [
         (httpx.Response(503), "retry", 5),
         (httpx.Response(429, headers={"Retry-After": "7"}), "retry", 7),
+        (
+            httpx.Response(429, headers={"Retry-After": "Sun, 01 Mar 2026 09:01:00 GMT"}),
+            "retry",
+            60,
+        ),
         (httpx.Response(422), "dead", None),
     ],
-    ids=["busy", "throttled", "refused"],
+    ids=["busy", "throttled", "throttled until a date", "refused"],
 )
 async def test_each_answer_of_the_receiver_has_its_end(  # noqa: PLR0917 - fixtures and the table
     outbox: OutboxHarness,
