@@ -47,12 +47,13 @@ async def count_alone(lane: Lane, row: Claimed) -> None:
     An outage of the database, or a lease given back, counts nothing: only a worker that died does.
     A `record` that has refused as often as a worker may die ends it as held.
     """
-    error = lane.losses.pop(row.id, None)
+    error = lane.losses.get(row.id)
     async with lane.to_settle() as conn:
         if error is None or isinstance(error, OUTAGES):
             await queries.uncount_alone(conn, ids=[row.id], outage=error is not None)
         else:
             await hold_refused(lane, conn, [row.id], error, alone_min=lane.handler.lone_claims_max)
+    lane.losses.pop(row.id, None)  # only now: an outage that goes on asks again
 
 
 async def hold_refused(

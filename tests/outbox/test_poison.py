@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg_pool import PoolTimeout
 
 from outbox import Dead, Done, Effect, Retry, RetryPolicy, Rule, Settled, Then
 from tests.outbox.shop import SECOND, OrderPlaced, mailer
@@ -137,3 +139,30 @@ async def test_a_lone_claim_lost_to_an_outage_counts_nothing(
 
     assert counts == [(0, True)] * 3
     assert (await box.census()).done == 1
+
+
+async def test_a_lone_claim_counts_nothing_where_the_outage_outlasts_it(
+    opened: Opened, rows: Rows
+) -> None:
+    """It cannot even be uncounted at once: what was lost is remembered until it can."""
+    async with AsyncExitStack() as taken:
+
+        async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+            del message, attempt
+            for _ in range(pool.max_size):
+                await taken.enter_async_context(pool.connection())
+            pool.timeout = 0.01
+            return Done()
+
+        box = await opened(mailer(call, lone_claims_max=1))
+        pool, patience = box.relay.pool, box.relay.pool.timeout
+        await box.publish(OrderPlaced(order_id=1))
+        await box.claim_one()
+        box.advance(31 * SECOND)
+        for _ in range(2):  # the lone run, and a look while the database is still away
+            with pytest.raises(PoolTimeout):
+                await box.lane("mailer").clean_up()
+    pool.timeout = patience
+    await box.lane("mailer").tidy()
+
+    assert rows("select lone_claims from outbox.delivery") == [(0,)]
