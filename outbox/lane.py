@@ -51,6 +51,9 @@ DATABASE_BATCHES_MAX, BACKLOG_BATCHES_MAX = 4, 3
 SUSPECTS_MAX = 50
 """How many suspects are run alone in one look, so that a stop is heard."""
 
+ROLLED_BACK_MAX = 10_000
+"""How many deliveries are remembered that are to be run each on its own."""
+
 Chain: TypeAlias = "list[tuple[Claimed, Message]]"
 """Deliveries to be tried one after the other: a run of a key, or a single one."""
 
@@ -78,7 +81,7 @@ class Lane:
     """Where suspects are tried; None: in this process, with nothing beside them."""
     losses: dict[int, BaseException] = field(default_factory=dict)
     _uncounted: list[Claimed] = field(default_factory=list)
-    _singly: bool = False
+    _rolled_back: set[int] = field(default_factory=set)
     _may_probe: bool = False
 
     def __post_init__(self) -> None:
@@ -298,11 +301,14 @@ class Lane:
         if self.calls_out:
             await calling.run_batch(self, rows, starts_by=starts_by, over=over)
         else:
-            together, self._singly = not self._singly, False
             # what was rolled back too late to be run singly is claimed again, and then it is
-            self._singly = await database.run_leased(
-                self, rows, starts_by=starts_by, together=together
-            )
+            ids = {row.id for row in rows}
+            together = self._rolled_back.isdisjoint(ids)
+            self._rolled_back -= ids
+            if await database.run_leased(self, rows, starts_by=starts_by, together=together):
+                # of others, which other relays may have had by now, not too many are remembered
+                many = len(self._rolled_back) > ROLLED_BACK_MAX
+                self._rolled_back = ids if many else self._rolled_back | ids
 
     def lose(self, ids: Sequence[int], error: BaseException) -> None:
         """Note why the ends of deliveries could not be written; what was run alone is asked for."""
