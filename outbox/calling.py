@@ -193,8 +193,11 @@ class _Batch:
     async def _run_chain(self, chain: Sequence[Call], timer: CallTimer) -> int:
         for place, (row, message, attempt) in enumerate(chain):
             now = self._loop.time()
-            doubtful = now >= self._asks_from or self._lane.pace.stopped_at >= self._claimed_at
-            if now >= self._starts_by or (doubtful and not await self._lane.pace.may_begin(row)):
+            late = now >= self._starts_by
+            if now >= self._asks_from or self._lane.pace.stopped_at >= self._claimed_at:
+                late = late or not await self._lane.pace.may_begin(row)
+                late = late or self._loop.time() >= self._starts_by  # the answer may take its time
+            if late:
                 self._leave(chain[place:])
                 break
             end = await self._lane.consumer.call(row, message, attempt, timer)
