@@ -24,6 +24,7 @@ from outbox.handler import LEASE_MARGIN, Effect
 from outbox.lane import token_of
 from outbox.outcome import Dead, Done, Retry, Suppressed, Unknown
 from outbox.settlement import facts_of
+from outbox.working_off import end_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -173,8 +174,7 @@ class _Batch:
                 self._changed.clear()
                 await self._settle_ended()
         finally:
-            for task in tasks:  # only when a settlement failed or we are cancelled
-                task.cancel()
+            await end_all(tasks)  # only when a settlement failed or we are cancelled
         await asyncio.gather(*tasks)
         await self._lane.give_back(self._left)
 

@@ -45,7 +45,7 @@ from outbox.settlement import facts_of
 from outbox.tracing import find_spans
 from outbox.transport import INLINE
 from outbox.vitals import RelayVitals
-from outbox.working_off import work_off
+from outbox.working_off import all_of, end_all, work_off
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from outbox.held import HeldBatch
     from outbox.lane import Lane, LeasedBatch
     from outbox.transport import Transport
+    from outbox.working_off import Running
 
 log = structlog.get_logger("outbox")
 
@@ -132,7 +133,7 @@ class Relay:
         }
         for lane in self.lanes.values():
             lane.settlement.meter = lane.meter = meter
-        self._running: dict[str, dict[asyncio.Task[None], LeasedBatch | HeldBatch]] = {}
+        self._running: dict[str, Running] = {}
         self.vitals = RelayVitals(
             self.name, self._in_flight, meter,
             audit=SelfAudit(app, frozenset(self.lanes)), listening=self._hears,
@@ -193,15 +194,18 @@ class Relay:
         log.info("relay.stopped", relay=self.name)
 
     async def _run(self, stop: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._notifier.run(stop))
-            group.create_task(House(self._app, self.pool, self.vitals).keep(stop, self._beat))
-            group.create_task(keep_pruning(self._app, self.dsn, stop, self._random))
-            group.create_task(self._wake_at(stop))
-            for lane in self.lanes.values():
-                group.create_task(self._run_lane(lane, stop))
-                if lane.handler.probe is not None:
-                    group.create_task(self._ask(lane, stop))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._notifier.run(stop))
+                group.create_task(House(self._app, self.pool, self.vitals).keep(stop, self._beat))
+                group.create_task(keep_pruning(self._app, self.dsn, stop, self._random))
+                group.create_task(self._wake_at(stop))
+                for lane in self.lanes.values():
+                    group.create_task(self._run_lane(lane, stop))
+                    if lane.handler.probe is not None:
+                        group.create_task(self._ask(lane, stop))
+        finally:  # cancelled, or a part of it failed: no call outlives what it stands on
+            await end_all([task for running in self._running.values() for task in running])
 
     async def drain(self, stop: asyncio.Event | None = None, *, overlapping: bool = False) -> int:
         """Work until nothing is due any more, or `stop` is set; how many deliveries were tried.
@@ -215,8 +219,8 @@ class Relay:
             async with self.pool.connection() as conn:
                 moved = await queries_cluster.adopt_unrouted(conn)
                 moved += await advance_open(conn, self._app)
-            results = await asyncio.gather(
-                *(self._pass(lane, stop, overlapping) for lane in self.lanes.values())
+            results = await all_of(
+                self._pass(lane, stop, overlapping) for lane in self.lanes.values()
             )
             tried += sum(results)
             if stop.is_set() or not (moved or any(results) or await self._wait_for_rate(stop)):
@@ -272,12 +276,7 @@ class Relay:
         if running:
             await asyncio.wait(running)
 
-    async def _fill(
-        self,
-        lane: Lane,
-        running: dict[asyncio.Task[None], LeasedBatch | HeldBatch],
-        awake: asyncio.Event,
-    ) -> bool:
+    async def _fill(self, lane: Lane, running: Running, awake: asyncio.Event) -> bool:
         """Claim for free slots and start what was claimed; whether there may be more to claim."""
         for done in [task for task in running if task.done()]:
             del running[done]

@@ -7,9 +7,11 @@ leaves room: a slow answer or a slow settlement keeps no slot empty.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Coroutine, Iterable
+
     from outbox.held import HeldBatch
     from outbox.lane import Lane, LeasedBatch
 
@@ -41,11 +43,32 @@ async def work_off(lane: Lane, running: Running, stop: asyncio.Event) -> int:
             else:
                 return tried
     finally:
-        for task in running:
+        await end_all(running)
+        running.clear()
+
+
+async def all_of(works: Iterable[Coroutine[Any, Any, int]]) -> list[int]:
+    """Do all at once; where one fails, or the caller is cancelled, none of them goes on."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await end_all(tasks)
+
+
+async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel what is not done yet, and wait for its end.
+
+    Each has begun by then: one that never did would not let go of what was opened for it.
+    """
+    if all(task.done() for task in tasks):
+        return
+    try:
+        await asyncio.sleep(0)
+    finally:
+        for task in tasks:
             task.cancel()
-        if running:
-            await asyncio.wait(running)
-            running.clear()
+        await asyncio.wait(tasks)
 
 
 async def _take(lane: Lane, running: Running) -> LeasedBatch | HeldBatch | None:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outbox import Done, Effect, Order
-from tests.outbox.shop import OrderPlaced, mailer, nothing
+from outbox import Done, Effect, Order, Relay
+from outbox.lane import Lane
+from outbox.working_off import end_all
+from tests.outbox.shop import OrderPlaced, made, mailer, nothing
 
 if TYPE_CHECKING:
     from outbox import Attempt, Outcome
@@ -108,3 +110,83 @@ async def test_a_batch_that_fails_fails_the_drain_and_cancels_the_others(
             await box.relay.drain(overlapping=True)
 
     assert cancelled.is_set()
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+async def test_a_handler_that_fails_a_drain_leaves_no_call_of_another_behind(
+    overlapping: bool,  # noqa: FBT001 - a parameter of the test
+    opened: Opened,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever called it closes what the calls stand on."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del message, attempt
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return Done()
+
+    box = await opened(mailer(call), mailer(name="ledger"))
+    run_batch = Lane.run_batch
+
+    async def broken(self: Lane, *batch: Any, **more: Any) -> None:
+        if self.handler.name == "ledger":
+            await begun.wait()
+            raise ConnectionError("gone")
+        await run_batch(self, *batch, **more)
+
+    monkeypatch.setattr(Lane, "run_batch", broken)
+    await box.publish(OrderPlaced(order_id=1))
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(15):
+        with pytest.raises(ConnectionError, match="gone"):
+            await box.relay.drain(overlapping=overlapping)
+
+    assert ended.is_set()
+    assert asyncio.all_tasks() <= before
+
+
+async def test_a_relay_that_is_cancelled_leaves_no_call_behind(database: str, rows: Rows) -> None:
+    """Nor one that ends by a failure: what its calls stand on is closed next."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del message, attempt
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return Done()
+
+    relay = Relay(made(mailer(call)), database)
+    async with relay.opened(), asyncio.timeout(30):
+        rows("""select outbox.publish('order.placed', '{"order_id": 1}')""")
+        before = asyncio.all_tasks()
+        running = asyncio.create_task(relay.run(asyncio.Event()))
+        await begun.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+        assert ended.is_set()
+        assert not {one for one in asyncio.all_tasks() - before if "_work" in repr(one)}
+
+
+async def test_what_is_cancelled_before_it_began_lets_go_of_what_was_opened_for_it() -> None:
+    """A batch holds a place at the gate, and may hold a transaction, before its task begins."""
+    left: list[int] = []
+
+    async def run(number: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.append(number)
+
+    await end_all([asyncio.create_task(run(number)) for number in range(3)])
+
+    assert sorted(left) == [0, 1, 2]
