@@ -54,7 +54,7 @@ async def run_leased(
     readable = [one for chain in chains for one in chain]
     await lane.give_back(left, keep={row.key for row, _ in readable})
     if lying:
-        async with lane.pool.connection() as conn:
+        async with lane.to_settle() as conn:
             await lane.settlement.settle(conn, lying)
     loop = asyncio.get_running_loop()
     released = too_late = False
@@ -207,7 +207,7 @@ async def _settle_apart(lane: Lane, end: Ended) -> bool:
     """
     row = end.claimed
     try:
-        async with lane.pool.connection() as conn:
+        async with lane.to_settle() as conn:
             return bool(await lane.settlement.settle(conn, [end]))
     except Exception as again:  # noqa: BLE001 - nobody above could do better
         lane.lose([row.id], again)

@@ -426,6 +426,29 @@ async def test_record_is_told_in_the_settling_transaction(opened: Opened, rows: 
     assert (census.done, census.leased) == (2, 1)
 
 
+@pytest.mark.parametrize("outcome", [Done(), Retry(SECOND, "busy"), Dead("no")])
+async def test_a_record_has_a_place_of_its_own_however_a_delivery_ends(
+    outcome: Outcome, opened: Opened
+) -> None:
+    """It may take long, and then it must not keep the short statements of others (P8)."""
+    placed: list[bool] = []
+
+    async def record(conn: Any, settled: Sequence[Settled]) -> None:
+        del conn, settled
+        places = box.lane("mailer").places
+        placed.append(places._own.locked() or places._shared.locked())
+
+    async def call(message: OrderPlaced, attempt: Attempt, conn: Any) -> Outcome:
+        del message, attempt, conn
+        return outcome
+
+    box = await opened(mailer(call, effect=Effect.DATABASE, record=record))
+    await box.publish(OrderPlaced(order_id=1))
+    tried = await box.drain()
+
+    assert (tried, placed) == (1, [True])
+
+
 async def test_a_record_that_raises_costs_a_database_batch_only_its_own(
     opened: Opened, rows: Rows
 ) -> None:
