@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from outbox.queries import Claimed, ClaimTerms, Conn, Now
 
+LOCK_TICKETS = load("outbox", "lock_tickets")
 TICKET_ROOMS = load("outbox", "ticket_rooms")
 MARK_TICKET = load("outbox", "mark_ticket")
 SPLIT_TICKETS = load("outbox", "split_tickets")
@@ -66,6 +67,7 @@ class Taken(NamedTuple):
 async def ticket_rooms(conn: Conn, *, handler: str) -> list[TicketRoom]:
     """The queues to hand over to, the emptiest first; no other relay counts before the commit."""
     async with conn.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(LOCK_TICKETS, {"handler": handler})
         await cursor.execute(TICKET_ROOMS, {"handler": handler})
         return [
             TicketRoom(queue, reads, ticket_max, int(room))

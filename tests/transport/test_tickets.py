@@ -28,7 +28,7 @@ from outbox.explain import explain
 from outbox.handler import Handler
 from outbox.routing import drop_route
 from outbox.saga.postgres import PostgresStore
-from outbox.transport.tickets import FULL_SECONDS_MAX, FULL_SECONDS_MIN
+from outbox.transport.tickets import FULL_SECONDS_MAX, FULL_SECONDS_MIN, TicketLane
 from outbox.transport.worker import taken_of
 from tests.outbox.shop import SECOND, OrderPlaced, count_order, made, mailer
 from tests.transport.scene import staged, until
@@ -137,6 +137,30 @@ async def test_tickets_out_are_bounded_by_twice_what_workers_have_room_for(
         assert rows(out) == [(40,)]
         assert sum(len(ticket.ids) for ticket in more) == 20
         assert len(again) == 1
+
+
+async def test_two_relays_that_count_at_once_keep_the_bound_together(
+    database: str, rows: Rows
+) -> None:
+    """The second counts what the first has sent, though it began to wait before that."""
+    out = "select sum(cardinality(deliveries)) from outbox.lease where queue is not null"
+    async with staged(made(mailer(Receiver(), concurrency=4)), database) as stage:
+        for number in range(30):
+            await stage.publish(OrderPlaced(order_id=number))
+        lane = stage.relay.lanes["mailer"]
+        assert isinstance(lane, TicketLane)
+        async with stage.relay.pool.connection() as conn:
+            async with conn.transaction():
+                (room,) = await queries_tickets.ticket_rooms(conn, handler="mailer")
+                second = asyncio.create_task(lane.take(room.room))
+                await until(lambda: rows(BLOCKED)[0][0] > 0)
+                claimed = await lane.claims.look().take(conn, room.room)
+                await lane._cut(conn, claimed, room)
+            batch = await second
+
+        assert len(claimed) == room.room == 8
+        assert batch is None
+        assert rows(out) == [(8,)]
 
 
 async def test_one_claim_fills_the_room_and_makes_tickets_that_fit(
