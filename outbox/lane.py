@@ -204,7 +204,7 @@ class Lane:
 
     async def tidy(self) -> None:
         """Decide about what ran out."""
-        await self._count_alone()
+        await self.count_alone()
         async with self.to_settle() as conn:
             await self.decide_expired(conn)
 
@@ -315,13 +315,15 @@ class Lane:
         alone = {row.id for row in self._uncounted}
         self.losses.update(dict.fromkeys(alone.intersection(ids), error))
 
-    async def _count_alone(self) -> None:
+    async def count_alone(self) -> int:
         """Say of each that was run alone what that means; after an outage, when it is over."""
         from outbox import expiry  # noqa: PLC0415 - it builds on this module
 
+        said = len(self._uncounted)
         while self._uncounted:
             await expiry.count_alone(self, self._uncounted[0])
             del self._uncounted[0]
+        return said
 
     async def run_suspect(self) -> bool:
         """Try one suspect with nothing beside it in this process; False where there is none."""
@@ -347,7 +349,7 @@ class Lane:
             except expiry.OUTAGES as error:
                 self.lose([rows[0].id], error)
                 raise
-            await self._count_alone()
+            await self.count_alone()
         finally:
             await self.gate.leave_alone()
         return True

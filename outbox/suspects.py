@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from outbox.expiry import OUTAGES
 from outbox.probing import run_probe
+from outbox.settlement import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from outbox.lane import Lane
     from outbox.relay import Relay
 
 log = structlog.get_logger("outbox")
@@ -28,6 +32,10 @@ PROCESSES_MAX = 2
 
 SECONDS_MAX = 30.0
 """After this long such a process begins no other suspect: those of other handlers wait for it."""
+
+
+OUTAGE_SECONDS_MAX, OUTAGE_WAIT_SECONDS = 300.0, 1.0
+"""How long, and how often, such a process tries to say that it lives after the database failed."""
 
 
 class Suspects:
@@ -53,7 +61,8 @@ class Suspects:
     ) -> None:
         self._stopping = True
         for process in self._processes.values():
-            process.send_signal(signal.SIGTERM)  # it begins no other
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                process.send_signal(signal.SIGTERM)  # it begins no other
         await asyncio.gather(*self._under_way.values())
 
     def have_tried(self, handler: str, *, at_most: int) -> bool:
@@ -89,10 +98,32 @@ async def try_suspects(relay: Relay, handler: str, *, at_most: int, stop: asynci
     async with relay.opened():
         lane, until = relay.lanes[handler], loop.time() + SECONDS_MAX
         while tried < at_most and loop.time() < until and not stop.is_set():
-            if not await lane.run_suspect():
+            if not await _try_one(lane, stop):
                 break
             tried += 1
         if not tried and not stop.is_set():
             await run_probe(lane)  # where its breaker is open, a suspect may be the probe
-            tried += await lane.run_suspect()
+            tried += await _try_one(lane, stop)
     return tried
+
+
+async def _try_one(lane: Lane, stop: asyncio.Event) -> bool:
+    """Try one, as the lane does; an outage of the database is waited out, as far as it counts.
+
+    What was claimed alone is counted until its process says that it lives. One that ended because
+    the database was away would look like one that the message has killed.
+    """
+    try:
+        return await lane.run_suspect()
+    except OUTAGES as error:
+        log.error("suspects.database_failed", handler=lane.handler.name, **facts_of(error))  # noqa: TRY400
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + OUTAGE_SECONDS_MAX
+        while loop.time() < ends_at and not stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), OUTAGE_WAIT_SECONDS)
+            with suppress(*OUTAGES):
+                if await lane.count_alone():
+                    return True
+                break
+        raise

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from structlog.testing import capture_logs
 
-from outbox import Relay, publish
-from outbox.suspects import Suspects
+from outbox import Attempt, Done, Outcome, Relay, publish
+from outbox.suspects import Suspects, try_suspects
 from tests.outbox.lonely import TRACE, WAIT_FOR, Crate, app
+from tests.outbox.shop import SECOND, OrderPlaced, mailer
 from tests.transport.scene import until
 
 if TYPE_CHECKING:
     import pytest
 
     from outbox.lane import Lane
-    from tests.outbox.conftest import Rows
+    from tests.outbox.conftest import Opened, Rows
 
 COMMAND = [sys.executable, "-m", "outbox", "--app", "tests.outbox.lonely:app", "suspects"]
 DONE = "select handler from outbox.receipt where outcome = 'done' and handler = %s"
@@ -69,6 +72,48 @@ async def test_a_suspect_that_takes_its_time_keeps_nobody_waiting(
     assert rows("select count(*), bool_and(pid <> %s) from trace", os.getpid()) == [(1, True)]
     assert len(rows(DONE, "slow")) == 1  # what was under way has ended well, no other was begun
     assert rows("select lone_claims from outbox.delivery where handler = 'slow'") == [(0,)]
+
+
+async def test_an_outage_is_not_taken_for_the_death_of_a_suspects_process(
+    opened: Opened, database: str, rows: Rows
+) -> None:
+    """It says that it lives when the database is back; else three outages bury a good message."""
+    taken = AsyncExitStack()
+
+    async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del message, attempt
+        for _ in range(relay.pool.max_size):
+            await taken.enter_async_context(relay.pool.connection())
+        relay.pool.timeout = 0.01
+        return Done()
+
+    box = await opened(mailer(call, lone_claims_max=1))
+    relay = Relay(box.app, database)
+    patience = relay.pool.timeout
+    await box.publish(OrderPlaced(order_id=1))
+    await box.claim_one()
+    box.advance(31 * SECOND)
+    with capture_logs() as logs:
+        trying = asyncio.create_task(try_suspects(relay, "mailer", at_most=1, stop=asyncio.Event()))
+        await until(lambda: any(one["event"] == "suspects.database_failed" for one in logs))
+        relay.pool.timeout = patience
+        await taken.aclose()
+        tried = await trying
+
+    assert tried == 1
+    assert rows("select lone_claims from outbox.delivery") == [(0,)]
+
+
+async def test_a_process_that_has_just_ended_keeps_no_daemon_from_stopping() -> None:
+    """Between its end and the turn of whoever waits for it there is nobody to be told."""
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "pass")
+    await ended.wait()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    async with Suspects(COMMAND) as suspects:
+        suspects._processes["mailer"] = ended
+
+    assert ended.returncode == 0
 
 
 async def test_a_suspect_that_kills_its_process_kills_nothing_else(
