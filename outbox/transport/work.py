@@ -234,6 +234,8 @@ class TicketedBatch(LeasedBatch):
 async def first_of(*events: asyncio.Event, seconds: float | None = None) -> None:
     """Wait until one of the events is set, or for a while."""
     tasks = [asyncio.create_task(event.wait()) for event in events]
-    await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

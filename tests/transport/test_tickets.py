@@ -29,6 +29,7 @@ from outbox.handler import Handler
 from outbox.routing import drop_route
 from outbox.saga.postgres import PostgresStore
 from outbox.transport.tickets import FULL_SECONDS_MAX, FULL_SECONDS_MIN, TicketLane
+from outbox.transport.work import first_of
 from outbox.transport.worker import taken_of
 from tests.outbox.shop import SECOND, OrderPlaced, count_order, made, mailer
 from tests.transport.scene import staged, until
@@ -647,3 +648,15 @@ def test_queues_differ_by_database_handler_and_what_is_read() -> None:
     }  # fmt: skip
 
     assert len(queues) == 4
+
+
+async def test_a_wait_that_is_cancelled_leaves_nobody_waiting() -> None:
+    before = asyncio.all_tasks()
+    waiting = asyncio.create_task(first_of(asyncio.Event(), asyncio.Event()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await asyncio.sleep(0)  # those it had begun end in the next turn
+
+    assert asyncio.all_tasks() == before
