@@ -362,9 +362,9 @@ class Relay:
             asked = 0
             try:
                 asked = await ask_due(lane)
-            except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - it is asked again; deliveries go on
                 log.error(  # noqa: TRY400 - a foreign error's text quotes values
-                    "relay.database_failed", handler=lane.handler.name, **facts_of(error)
+                    "question.look_failed", handler=lane.handler.name, **facts_of(error)
                 )
             if not asked:
                 await self._pause(stop, LOOK_SECONDS)

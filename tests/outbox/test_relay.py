@@ -11,12 +11,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from outbox import (
+    Answer,
     App,
     Attempt,
     Done,
     Effect,
     Message,
     Outcome,
+    Probe,
     Relay,
     UnknownPolicy,
     VirtualClock,
@@ -26,6 +28,7 @@ from outbox.errors import HandlerInvalid, MessageClassInvalid
 from outbox.handler import Handler
 from outbox.testing import OutboxHarness
 from tests.outbox.shop import SECOND, OrderPlaced, count_order, made, mailer, nothing
+from tests.transport.scene import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -99,6 +102,32 @@ async def test_a_stop_finishes_what_runs_and_leaves_no_lease(
     assert rows("select count(*) from outbox.delivery where lease_token is not null") == [(0,)]
     assert rows("select count(*) from outbox.receipt where outcome <> 'done'") == [(0,)]
     assert pulse.seen == rows("select count(*) from outbox.receipt")[0][0]
+
+
+async def test_questions_that_cannot_be_asked_keep_nothing_from_being_delivered(
+    database: str, rows: Rows
+) -> None:
+    """A statement that the database refuses ends a look, and not the relay (P8)."""
+
+    async def ask(message: Message, attempt: Attempt) -> Answer:
+        del message, attempt
+        return Answer.CANNOT_KNOW
+
+    pulse, terms = Pulse(), {"unknown": UnknownPolicy.PROBE, "probe": Probe(ask=ask)}
+    app = App("shop")
+    app.add(mailer(pulse, effect=Effect.AMBIGUOUS, **terms))
+    rows("alter table outbox.question rename to question_away")
+    try:
+        with capture_logs() as logs:
+            async with running(app, database):
+                await until(lambda: "question.look_failed" in {one["event"] for one in logs})
+                rows("""select outbox.publish('order.placed', '{"order_id": 1}')""")
+                async with asyncio.timeout(20):
+                    await pulse.called.wait()
+    finally:
+        rows("alter table outbox.question_away rename to question")
+
+    assert rows("select outcome from outbox.receipt") == [("done",)]
 
 
 async def test_a_slow_handler_delays_no_other(database: str, rows: Rows) -> None:
