@@ -3,7 +3,8 @@
 Nothing due and unblocked may be older than `due_age_max`; what stays blocked beyond `blocked_max`
 is told. A look takes the front of two indexes, so it costs the same beside a million waiting rows.
 A relay answers for the handlers it runs, for messages nobody is routed to, and for deliveries whose
-handler neither its program nor any live relay knows.
+handler neither its program nor any live relay knows. It tells, too, of handlers of its program that
+it was told to leave and no live relay runs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from outbox.explain import explain
 from outbox.handler import Order
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from outbox.app import App
     from outbox.handler import Handler
@@ -43,8 +44,9 @@ class Trouble(NamedTuple):
     """Something that waits too long. `kind` decides whether the relay's probe fails.
 
     `overdue`: due, unblocked and older than `due_age_max`. `unrouted`: parked for as long.
-    `orphaned`: nobody there knows its handler. `blocked`: kept by `reason` beyond `blocked_max`;
-    that is told, and fails no probe. `subject` is a handler's name or a topic.
+    `orphaned`: nobody there knows its handler. `blocked`: kept by `reason` beyond `blocked_max`, or
+    run by no relay for `due_age_max`; that is told, and fails no probe. `subject` is a handler's
+    name or a topic.
     """
 
     kind: str
@@ -61,6 +63,7 @@ class Trouble(NamedTuple):
 
 OVERDUE, BLOCKED, UNROUTED, ORPHANED = "overdue", "blocked", "unrouted", "orphaned"
 KINDS: tuple[str, ...] = (OVERDUE, BLOCKED, UNROUTED, ORPHANED)
+NO_RELAY = "no relay"
 _EVENTS = {
     OVERDUE: "delivery.overdue",
     BLOCKED: "delivery.blocked",
@@ -133,9 +136,8 @@ class SelfAudit:
         old = _older(front.front_since, front.now, self.app.due_age_max)
         if front.handler not in self.mine or handler is None:
             ours = front.application in {None, self.app.name}
-            if handler is None and ours and old and not front.relay_alive:
-                return [Trouble(ORPHANED, front.handler, _at(front.front_since), front.front_id)]
-            return []
+            unserved = ours and old and not front.relay_alive
+            return list(_unserved(front, known=handler is not None)) if unserved else []
         troubles: list[Trouble] = []
         if _older(front.unknown_since, front.now, self.app.blocked_max):
             since = _at(front.unknown_since)
@@ -198,6 +200,15 @@ class SelfAudit:
         for key in [key for key in self._logged if key not in there]:
             del self._logged[key]
             log.info("trouble.ended", kind=key[0], subject=key[1])
+
+
+def _unserved(front: Front, *, known: bool) -> Iterator[Trouble]:
+    """What is old and run by no live relay; `known`: our program has the handler."""
+    facts = front.handler, _at(front.front_since), front.front_id
+    if not known:
+        yield Trouble(ORPHANED, *facts)
+    elif not front.closed_by:
+        yield Trouble(BLOCKED, *facts, NO_RELAY)
 
 
 def _older(since: datetime | None, now: datetime, age_max: timedelta) -> bool:

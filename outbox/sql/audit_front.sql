@@ -3,7 +3,8 @@
 --        message_pk (id); lease_expiry_idx (handler, until); delivery_pk (id)
 -- why: the proof that nothing due is old must stay cheap where a million wait: it takes the front of two indexes,
 --      where ids stand for age, and passes only what is leased or unknown. What is under a lease that ran out
---      `grace` ago was forgotten. What is unknown for long lies at the front too, for everything else moves on;
+--      `grace` ago was forgotten. What is under a ticket is in nobody's hands, however often it is sent again: few
+--      rows, since tickets out are bounded. What is unknown for long lies at the front too, for everything else moves on;
 --      the look for it is `window` rows. A handler is a range, so that only its own index gives the order.
 with known as (
     select handler from outbox.destination union select handler from outbox.route
@@ -53,6 +54,17 @@ left join lateral (
                 and d.lease_token = e.token and d.unknown_at is null
                 and d.lease_until <= coalesce(%(now)s::timestamptz, now()) - %(grace)s::interval
             order by e.until, d.id
+            limit 1
+        )
+        union all
+        (
+            select d.id, false as keyed, coalesce(d.due_at, m.created_at) as since
+            from outbox.lease as e
+            cross join lateral unnest(e.deliveries) as u(id)
+            inner join outbox.delivery as d on d.id = u.id
+            inner join outbox.message as m on m.id = d.message_id
+            where e.handler = k.handler and e.queue is not null and d.lease_token = e.token and d.unknown_at is null
+            order by coalesce(d.due_at, m.created_at), d.id
             limit 1
         )
     ) as a

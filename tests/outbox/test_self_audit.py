@@ -219,7 +219,12 @@ async def test_a_relay_answers_for_handlers_nobody_has_and_not_for_other_relays(
     await box.publish(OrderPlaced(order_id=1))
     box.advance(MINUTE + 1 * SECOND)
     only_ledger = SelfAudit(box.app, {"ledger"})
-    by_handler = [one.subject for one in await found(box, only_ledger)]
+    by_nobody = [(one.kind, one.subject, one.reason) for one in await found(box, only_ledger)]
+    rows("update outbox.destination set paused_at = now() where handler = 'mailer'")
+    paused = [one.subject for one in await found(box, only_ledger)]
+    rows("update outbox.destination set paused_at = null")
+    rows("insert into outbox.relay values ('far:1:b', now(), now(), '{mailer}', null)")
+    by_another = [one.subject for one in await found(box, only_ledger)]
     rows("update outbox.delivery set handler = 'postman'")
     rows("update outbox.destination set handler = 'postman' where handler = 'mailer'")
     orphaned = await kinds(box)
@@ -228,7 +233,8 @@ async def test_a_relay_answers_for_handlers_nobody_has_and_not_for_other_relays(
     rows("update outbox.destination set application = null")
     rows("insert into outbox.relay values ('far:1:a', now(), now(), '{postman}', null)")
 
-    assert by_handler == ["ledger"]
+    assert by_nobody == [("overdue", "ledger", None), ("blocked", "mailer", "no relay")]
+    assert paused == by_another == ["ledger"]
     assert orphaned == [("orphaned", "postman", None)]
     assert of_another_application == []
     assert await kinds(box) == []

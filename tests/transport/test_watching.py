@@ -85,6 +85,27 @@ async def test_a_delivery_under_a_ticket_is_explained_as_one(database: str, rows
     assert "every relay of mailer" in back[1]
 
 
+async def test_a_ticket_that_nobody_takes_is_overdue_however_often_it_is_sent(
+    database: str,
+) -> None:
+    """Its lease never ends while a worker says that it reads the queue (P11)."""
+    handler = mailer()
+    async with staged(made(handler), database) as stage:
+        await stage.publish(OrderPlaced(order_id=1))
+        copies = await stage.send()
+        for _ in range(3):
+            stage.advance(handler.lease + SECOND)
+            copies += await stage.look()
+        async with stage.relay.pool.connection() as conn:
+            waiting = await stage.relay.vitals.audit.find(conn)
+            await stage.work.exchange([copies[0].token], copies[0].ids)
+            under_way = await stage.relay.vitals.audit.find(conn)
+
+    assert len(copies) == 4
+    assert [(one.kind, one.subject) for one in waiting] == [("overdue", "mailer")]
+    assert under_way == []
+
+
 async def test_an_inline_relay_beside_needs_no_worker(database: str, rows: Rows) -> None:
     async with staged(made(mailer()), database, beat=False) as stage:
         await keep_house(stage)
