@@ -23,6 +23,7 @@ from outbox.gate import ProcessGate
 from outbox.handler import LEASE_MARGIN, Effect
 from outbox.pace import Pace
 from outbox.settlement import Ended, Settlement
+from outbox.slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -75,6 +76,7 @@ class Lane:
     claims: Claims = field(init=False)
     reads: frozenset[tuple[str, int]] = field(init=False)
     places: Places = field(init=False)
+    slots: Slots = field(init=False)
     pace: Pace = field(init=False)
     meter: Meter = field(init=False)
     suspects: Suspects | None = None
@@ -92,6 +94,7 @@ class Lane:
         self.claims = Claims(self.handler, self.pool, self.relay, self.app.clock, self.settlement)
         self.reads = self.handler.reads
         self.places = Places(self.pool, self.shared)
+        self.slots = Slots(self.handler.concurrency)
         self.pace = Pace(self.handler, self.app.clock, self.settlement.destination, self.doors)
 
     async def run_once(self) -> int:
@@ -140,17 +143,14 @@ class Lane:
         if not self.calls_out:
             most = BACKLOG_BATCHES_MAX if self.may_hold else DATABASE_BATCHES_MAX
             return self.handler.batch_max if len(running) < most else 0
-        most = self.handler.concurrency
-        taken = sum(batch.in_flight for batch in running)
-        free = most - taken
-        if (taken and free < (most + 1) // 2) or len(running) >= SETTLING_MAX:
+        if len(running) >= SETTLING_MAX:
             return 0
-        return max(free, 0)
+        return self.slots.free(sum(batch.in_flight for batch in running))
 
     @property
     def looks_again_in(self) -> float | None:
         """How soon it must look by itself, in seconds, for what no bell tells; None for nothing."""
-        return None
+        return self.slots.looks_again_in
 
     def to_settle(self) -> AbstractAsyncContextManager[Conn]:
         """A connection to settle on: with a `record`, which may take long, it needs a place."""
@@ -360,8 +360,7 @@ class LeasedBatch:
     """Deliveries under leases that are committed. `starts_by` as in `Lane.starts_by`.
 
     `in_flight` is how many of them still take a slot: a call that has ended takes none, though its
-    settlement may be under way. `freed` is called when half of them have ended, and when all have:
-    then there may be room for more.
+    settlement may be under way. `freed` is called as each has ended: there may be room for more.
     """
 
     lane: Lane
@@ -380,7 +379,7 @@ class LeasedBatch:
 
     def _over(self) -> None:
         self.in_flight -= 1
-        if self.in_flight in (len(self.rows) // 2, 0) and self.freed is not None:
+        if self.freed is not None:
             self.freed()
 
 

@@ -39,7 +39,7 @@ async def work_off(lane: Lane, running: Running, stop: asyncio.Event) -> int:
                 task.add_done_callback(lambda _: changed.set())
                 running[task] = batch
             elif running:
-                await changed.wait()
+                await _changes(changed, lane.looks_again_in)
             else:
                 return tried
     finally:
@@ -69,6 +69,16 @@ async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+async def _changes(changed: asyncio.Event, at_most: float | None) -> None:
+    """Wait for the event, `at_most` so many seconds."""
+    timer = None
+    if at_most is not None:
+        timer = asyncio.get_running_loop().call_later(at_most, changed.set)
+    await changed.wait()
+    if timer is not None:
+        timer.cancel()
 
 
 async def _take(lane: Lane, running: Running) -> LeasedBatch | HeldBatch | None:

@@ -41,6 +41,36 @@ async def test_a_slot_that_is_free_is_filled_while_a_call_of_its_batch_still_run
     assert rows("select count(*) from outbox.receipt") == [(3,)]
 
 
+@pytest.mark.parametrize("how", ["drain", "daemon"])
+async def test_few_free_slots_are_filled_though_most_calls_hang(
+    how: str, opened: Opened, rows: Rows
+) -> None:
+    """Seven of ten hang until the last of twelve has begun, in a drain and in the daemon."""
+    last_begun, stop = asyncio.Event(), asyncio.Event()
+
+    async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del attempt
+        if message.order_id == 12:
+            last_begun.set()
+        if message.order_id <= 7:
+            await last_begun.wait()
+        return Done()
+
+    box = await opened(mailer(call, concurrency=10))
+    for number in range(1, 13):
+        await box.publish(OrderPlaced(order_id=number))
+    async with asyncio.timeout(15):
+        if how == "drain":
+            await box.relay.drain(overlapping=True)
+        else:
+            work = asyncio.create_task(box.relay.run(stop))
+            await last_begun.wait()
+            stop.set()
+            await work
+
+    assert rows("select count(*) from outbox.receipt") == [(12,)]
+
+
 @pytest.mark.parametrize("effect", list(Effect))
 @pytest.mark.parametrize("order", [Order.NONE, Order.KEYED])
 async def test_everything_is_worked_off_and_counted(
