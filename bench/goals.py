@@ -40,6 +40,13 @@ class Kept:
                 return float(one["median"])
         return None
 
+    def term(self, scenario: str, figure: str, name: str) -> float | None:
+        """A number that was told with a figure."""
+        for one in self.scenarios.get(scenario, {}).get("figures", ()):
+            if one["name"] == figure and name in one["terms"]:
+                return float(one["terms"][name])
+        return None
+
     def over(self, scenario: str, figure: str, other: str) -> float | None:
         """The ratio of two medians of one scenario."""
         mine, theirs = self.median(scenario, figure), self.median(scenario, other)
@@ -206,13 +213,18 @@ def _night_memory(kept: Kept) -> list[Part]:
 
 
 def _share_stops(kept: Kept) -> str:
-    alone = [
+    alone = " and ".join(
         f"{told(kept.median('drain', f'{one.name} / its limit'))} ({one.name})"
         for one in ALONE.values()
-    ]
+    )
+    spent = " and ".join(
+        f"{told(kept.term('drain', f'ours {effect}', 'worker_cpu_seconds_per_10k'))} ({effect})"
+        for effect in EFFECTS
+    )
     return (
-        "psycopg, which takes the same rows in one process, parses them, calls nobody and settles "
-        f"them, reaches {' and '.join(alone)} of SQL alone."
+        f"psycopg, which takes and settles the same rows and neither decodes a message nor calls a "
+        f"handler, reaches {alone} of SQL alone. Those two are what is left: one "
+        f"process spends {spent} seconds of its one processor on 10,000."
     )
 
 
