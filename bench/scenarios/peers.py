@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench import trial
 from bench.contenders import ALONE, OURS, PEERS, ours
-from bench.environments import NotInstalled
+from bench.environments import ROOT, NotInstalled
 from bench.figures import Figure, Gathered
 from bench.scenarios.waiting import waited
 
@@ -59,8 +59,15 @@ def _beside(
                 step(ground, scale, got, contender)
             except (trial.TrialFailed, subprocess.TimeoutExpired) as why:
                 print(f"{contender.name}: {why}", file=sys.stderr)
-                got.lacks(f"{contender.name}: failed", "-", str(why))
+                got.lacks(f"{contender.name}: failed", "-", _told(why))
     return got.figures()
+
+
+def _told(why: trial.TrialFailed | subprocess.TimeoutExpired) -> str:
+    """The reason without the paths of this machine."""
+    if isinstance(why, subprocess.TimeoutExpired):
+        return f"not done in {why.timeout:.0f} s"
+    return str(why).replace(str(ROOT), ".")
 
 
 def _installed(names: Sequence[str], got: Gathered) -> list[Contender]:
