@@ -29,11 +29,11 @@ def time() -> Time:
 
 @pytest.fixture
 async def wire(key: RSAPrivateKey, time: Time) -> AsyncIterator[Wire]:
-    """An emulator on a loopback port, and a client whose reads give up after 0.3 s."""
+    """An emulator on a loopback port, and a client that gives up after 2 s."""
     emulator = FcmEmulator(public_key=key.public_key(), wall=time.now)
     async with (
         emulator as fcm,
-        clients(timedelta(seconds=0.3)) as (http, posts),
+        clients(timedelta(seconds=2)) as (http, posts),
     ):
         account, _ = service_account(fcm.token_url, key=key)
         yield Wire(fcm, http, posts, account, time)

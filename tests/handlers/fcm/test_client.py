@@ -79,7 +79,7 @@ async def test_a_slow_answer_is_ambiguous_and_was_delivered(key: RSAPrivateKey, 
     emulator = FcmEmulator(public_key=key.public_key(), wall=time.now, sleep=sleep)
     async with (
         emulator as fcm,
-        clients(timedelta(seconds=0.2)) as (http, posts),
+        clients(timedelta(seconds=1)) as (http, posts),
     ):
         account, _ = service_account(fcm.token_url, key=key)
         client = Wire(fcm, http, posts, account, time).client

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 StateFactory = Callable[..., WantedVisibility]
 Emulator: TypeAlias = PortalEmulator | DataverseEmulator
 ClientFactory = Callable[..., DataverseClient | PortalClient]
-SHORT = timedelta(seconds=0.15)
+SHORT = timedelta(seconds=1)
 MENTORS = [UUID(int=n) for n in range(1, 8)]
 API = (Route.SET, Route.READ)
 
