@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-PATIENCE_SECONDS = 0.02
+PATIENCE_SECONDS = 0.005
 """How long fewer than half of the slots stand free before they are filled all the same."""
 
 
