@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row, dict_row, tuple_row
 
-from outbox.statements import load
+from outbox.statements import load, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,9 +117,7 @@ async def census(conn: Conn, *, now: Now = None) -> list[HandlerCensus]:
 
 async def depths(conn: Conn) -> list[HandlerDepth]:
     """Every handler's deliveries that are not done; receipts are not counted."""
-    async with conn.cursor(row_factory=class_row(HandlerDepth)) as cursor:
-        await cursor.execute(DEPTH)
-        return await cursor.fetchall()
+    return await rows_of(conn, HandlerDepth, DEPTH)
 
 
 async def recent_rates(conn: Conn, *, span: timedelta, limit: int, now: Now) -> dict[str, float]:
@@ -135,23 +133,17 @@ async def recent_rates(conn: Conn, *, span: timedelta, limit: int, now: Now) -> 
 
 async def relays(conn: Conn) -> list[RelaySeen]:
     """Relays that have been seen."""
-    async with conn.cursor(row_factory=class_row(RelaySeen)) as cursor:
-        await cursor.execute(LIST_RELAYS)
-        return await cursor.fetchall()
+    return await rows_of(conn, RelaySeen, LIST_RELAYS)
 
 
 async def destinations(conn: Conn) -> list[DestinationState]:
     """Every destination's state."""
-    async with conn.cursor(row_factory=class_row(DestinationState)) as cursor:
-        await cursor.execute(LIST_DESTINATIONS)
-        return await cursor.fetchall()
+    return await rows_of(conn, DestinationState, LIST_DESTINATIONS)
 
 
 async def unrouted(conn: Conn) -> list[UnroutedTopic]:
     """Topics with parked messages."""
-    async with conn.cursor(row_factory=class_row(UnroutedTopic)) as cursor:
-        await cursor.execute(COUNT_UNROUTED)
-        return await cursor.fetchall()
+    return await rows_of(conn, UnroutedTopic, COUNT_UNROUTED)
 
 
 async def waiting_delivery(

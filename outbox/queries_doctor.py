@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
-from outbox.statements import load
+from outbox.statements import load, rows_of
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -118,44 +118,32 @@ async def server(conn: Conn) -> Server:
 
 async def tables(conn: Conn) -> list[Table]:
     """The engine's tables, the largest first."""
-    async with conn.cursor(row_factory=class_row(Table)) as cursor:
-        await cursor.execute(DOCTOR_TABLES)
-        return await cursor.fetchall()
+    return await rows_of(conn, Table, DOCTOR_TABLES)
 
 
 async def indexes(conn: Conn) -> list[Index]:
     """The engine's indexes."""
-    async with conn.cursor(row_factory=class_row(Index)) as cursor:
-        await cursor.execute(DOCTOR_INDEXES)
-        return await cursor.fetchall()
+    return await rows_of(conn, Index, DOCTOR_INDEXES)
 
 
 async def snapshots(conn: Conn) -> list[Snapshot]:
     """Who holds old rows."""
-    async with conn.cursor(row_factory=class_row(Snapshot)) as cursor:
-        await cursor.execute(DOCTOR_SNAPSHOTS)
-        return await cursor.fetchall()
+    return await rows_of(conn, Snapshot, DOCTOR_SNAPSHOTS)
 
 
 async def sequences(conn: Conn) -> list[Sequence]:
     """The engine's id sequences."""
-    async with conn.cursor(row_factory=class_row(Sequence)) as cursor:
-        await cursor.execute(DOCTOR_SEQUENCES)
-        return await cursor.fetchall()
+    return await rows_of(conn, Sequence, DOCTOR_SEQUENCES)
 
 
 async def workers(conn: Conn) -> list[WorkerSeen]:
     """Workers that have been seen, a row per handler."""
-    async with conn.cursor(row_factory=class_row(WorkerSeen)) as cursor:
-        await cursor.execute(LIST_WORKERS)
-        return await cursor.fetchall()
+    return await rows_of(conn, WorkerSeen, LIST_WORKERS)
 
 
 async def tickets(conn: Conn) -> list[TicketsOut]:
     """The tickets that are out, by queue."""
-    async with conn.cursor(row_factory=class_row(TicketsOut)) as cursor:
-        await cursor.execute(LIST_TICKETS)
-        return await cursor.fetchall()
+    return await rows_of(conn, TicketsOut, LIST_TICKETS)
 
 
 async def ring(conn: Conn, word: str) -> None:

@@ -113,7 +113,7 @@ class Receiver:
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """The subclass's own."""
-        raise NotImplementedError
+        raise NotImplementedError("a receiver says which routes it answers")
 
     # What goes wrong.
 

@@ -44,11 +44,11 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def application(self) -> App:
         """A fresh application, made with a `VirtualClock`."""
-        raise NotImplementedError
+        raise NotImplementedError("your subclass says which application is tried")
 
     def publications(self) -> st.SearchStrategy[Publication]:
         """What may be published."""
-        raise NotImplementedError
+        raise NotImplementedError("your subclass says what may be published")
 
     async def check(self) -> None:
         """Called when all is drained: raise where the application's own promises do not hold."""

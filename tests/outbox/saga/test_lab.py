@@ -101,7 +101,7 @@ def saga(**terms: Any) -> Saga[Watch]:
 
 
 async def never(*_: Any) -> Any:
-    raise NotImplementedError
+    pytest.fail("a lab answers itself")
 
 
 def doors(*, order: Order = Order.KEYED, **terms: Any) -> App:
