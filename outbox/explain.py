@@ -153,14 +153,31 @@ def _own_reason(row: Mapping[str, Any], now: datetime) -> Reason | None:
         return _ticket_reason(row, now)
     if row["leased"] and row["lease_until"] > now:
         until = _instant(row["lease_until"])
-        tried = f"being tried by relay {row['leased_by']} until {until}"
         if row["begun_at"] is not None:
+            tried = _holder_sentence(row, row["leased_by"], until, after="it is unknown")
             return Reason("begun", f"{tried}; its call began at {_instant(row['begun_at'])}")
-        return Reason("leased", tried)
+        return Reason("leased", _holder_sentence(row, row["leased_by"], until))
     if not row["leased"] and row["noted_by"] is not None and row["noted_until"] > now:
         until = _instant(row["noted_until"])
-        return Reason("leased", f"in a batch of relay {row['noted_by']}, noted until {until}")
+        return Reason("leased", f"in a batch: {_holder_sentence(row, row['noted_by'], until)}")
     return None
+
+
+def _holder_sentence(
+    row: Mapping[str, Any], holder: str, until: str, *, after: str = "it is claimed alone"
+) -> str:
+    """Who tries it, as far as that is known; `after` tells what comes when nobody has settled it.
+
+    A process that does not show itself may be alive: a drain, or one that is stopping.
+    """
+    if row["holder"] is not None:
+        return f"being tried by {row['holder']} {holder} until {until}"
+    if row["lone_claims"]:
+        return f"being tried alone by process {holder} until {until}, for time {row['lone_claims']}"
+    hidden = (
+        "a name under which no live relay or worker shows itself: a drain, or it stops, or died"
+    )
+    return f"taken by {holder} until {until}, {hidden}; if it settles nothing by then, {after}"
 
 
 def _ticket_reason(row: Mapping[str, Any], now: datetime) -> Reason:

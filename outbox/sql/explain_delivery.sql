@@ -3,15 +3,25 @@
 --        dead_letter_handler_idx (handler, key, delivery_id); key_lease_pk (handler, key);
 --        lease_held_idx (handler collate "C", last_id)
 --        where first_id is not null; message_pk (id); question_pk (delivery_id);
---        receipt_message_idx (message_id, id); worker_handler_idx (handler, queue)
+--        receipt_message_idx (message_id, id); worker_handler_idx (handler, queue);
+--        relay_pk (id); worker_pk (id, handler)
 -- why: one row, so that the reason is told from one snapshot. `head_id` is the first of its key that has joined
 --      it, `taken_id` the first of its key under a lease, `newest_id` what has overtaken it: which of them counts
 --      depends on the handler's order. `noted_by` holds it in an open transaction, which only the note tells.
+--      `holder` is what shows itself under the name of whoever has it; a drain, or a process for suspects, does not.
 --      The key itself is not told: it may carry somebody's id.
 select d.id, d.message_id, d.handler, d.key is not null as keyed, d.position, d.due_at,
     d.lease_token is not null as leased, d.lease_until,
-    (select e.relay from outbox.lease as e where e.token = d.lease_token) as leased_by,
-    ticket.queue, ticket.taken,
+    held.relay as leased_by, held.queue, held.taken,
+    (
+        select min(l.kind) from (
+            select 'relay' as kind from outbox.relay as r
+            where r.id = coalesce(held.relay, noted.relay) and r.seen_at > clock_timestamp() - interval '1 minute'
+            union all
+            select 'worker' from outbox.worker as w
+            where w.id = coalesce(held.relay, noted.relay) and w.seen_at > clock_timestamp() - interval '15 s'
+        ) as l
+    ) as holder,
     d.begun_at, d.unknown_at, d.attempts, d.lone_claims, d.last_reason, m.topic, m.version, m.created_at,
     coalesce(%(now)s::timestamptz, now()) as now,
     o.paused_at, o.paused_by, o.paused_why, o.held_until, o.held_reason, o.circuit_opened_at, o.circuit_reason,
@@ -80,12 +90,12 @@ select d.id, d.message_id, d.handler, d.key is not null as keyed, d.position, d.
 from outbox.delivery as d
 inner join outbox.message as m on m.id = d.message_id
 left join lateral (
-    select e.queue, exists (
+    select e.relay, e.queue, exists (
         select from outbox.worker as w
         where w.handler = e.handler and w.queue = e.queue and w.seen_at > clock_timestamp() - interval '15 s'
     ) as taken
     from outbox.lease as e where e.token = d.lease_token
-) as ticket on true
+) as held on true
 left join outbox.destination as o on o.handler = d.handler
 left join outbox.question as q on q.delivery_id = d.id and q.call_token = d.lease_token
 left join lateral (

@@ -1,6 +1,7 @@
 -- supersede_overtaken: settle what a newer delivery of the same key has overtaken.
 -- index: delivery_key_idx (handler, key, position, id)
--- why: runs in the transaction that locked the key (lock_newest), so nothing here is leased by another.
+-- why: runs in the transaction that took the lease of the key (lock_keys, or exchange_keys for tickets), after
+--      find_newest has found nothing of it leased, so nothing here is in another's hands.
 with newest as (
     select u.key, u.position, u.id
     from unnest(%(keys)s::text[], %(positions)s::bigint[], %(ids)s::bigint[]) as u(key, position, id)

@@ -35,6 +35,16 @@ if TYPE_CHECKING:
     from tests.outbox.conftest import Opened, Rows
 
 ALIVE = "insert into outbox.relay values ('far:1:a', now(), now(), %s, null)"
+WORKS = """
+insert into outbox.worker (id, handler, queue, reads, ticket_max, slots, started_at, seen_at)
+values (%s, 'mailer', 'queue', '{}', 1, 1, now(), now())
+"""
+
+
+async def shows_itself(box: OutboxHarness) -> None:
+    """Let the relay of `box` say that it lives."""
+    async with box.relay.pool.connection() as conn:
+        await box.relay._beat(conn)
 
 
 async def told(box: OutboxHarness, delivery_id: int) -> Explanation:
@@ -193,11 +203,36 @@ async def test_leased_by_which_relay_until_when(opened: Opened, rows: Rows) -> N
     box = await opened(mailer())
     delivery = await one(box, rows)
     lease = await box.claim_one()
+    dead = await told(box, delivery)
+    rows(WORKS, box.relay.name)
+    worker = await told(box, delivery)
+    rows("delete from outbox.worker")
+    await shows_itself(box)
+
+    relay = await told(box, delivery)
+
+    assert dead.state == worker.state == relay.state == "leased"
+    assert f"relay {box.relay.name} until {lease.until:%Y-%m-%d %H:%M:%S}" in relay.reason
+    assert f"being tried by worker {box.relay.name} until" in worker.reason
+    assert f"taken by {box.relay.name} until" in dead.reason
+    assert "no live relay or worker" in dead.reason
+    assert dead.reason.endswith("if it settles nothing by then, it is claimed alone")
+
+
+async def test_a_suspect_that_another_process_tries_alone(opened: Opened, rows: Rows) -> None:
+    """Such a process shows itself nowhere, and is no dead relay."""
+    box, other = await opened(mailer()), await opened(mailer())
+    delivery = await one(box, rows)
+    await box.claim_one()
+    other.clock.set(box.advance(MINUTE))
+    await shows_itself(box)
+    await other.claim_alone()
 
     found = await told(box, delivery)
 
     assert found.state == "leased"
-    assert f"relay {box.relay.name} until {lease.until:%Y-%m-%d %H:%M:%S}" in found.reason
+    assert f"being tried alone by process {other.relay.name} until" in found.reason
+    assert found.reason.endswith("for time 1")
 
 
 async def test_in_a_batch_that_is_held_by_its_locks(opened: Opened, rows: Rows) -> None:
@@ -207,11 +242,14 @@ async def test_in_a_batch_that_is_held_by_its_locks(opened: Opened, rows: Rows) 
         await note_batch(conn, box.lane("mailer").claims.terms(10), [delivery])
 
     found = await told(box, delivery)
+    await shows_itself(box)
+    live = await told(box, delivery)
     box.advance(MINUTE)
     lost = await told(box, delivery)
 
     assert found.state == "leased"
-    assert f"in a batch of relay {box.relay.name}" in found.reason
+    assert f"in a batch: taken by {box.relay.name} until" in found.reason
+    assert f"in a batch: being tried by relay {box.relay.name} until" in live.reason
     assert lost.state == "suspect"
 
 
