@@ -13,8 +13,10 @@ from outbox.errors import HandlerTaken
 from outbox.statements import load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
+
+    from psycopg import AsyncCursor
 
     from outbox.app import App
     from outbox.breaker import Breaker
@@ -32,6 +34,7 @@ TAKE_CIRCUIT_PROBE = load("outbox", "take_circuit_probe")
 CLOSE_CIRCUIT = load("outbox", "close_circuit")
 OPEN_DESTINATIONS = load("outbox", "open_destinations")
 NOTE_FAILURES = load("outbox", "note_failures")
+LOCK_BREAKER = load("outbox", "lock_breaker")
 TAKE_BREAKER_PROBE = load("outbox", "take_breaker_probe")
 FIND_PROBE = load("outbox", "find_probe")
 KEEP_BREAKER_OPEN = load("outbox", "keep_breaker_open")
@@ -131,15 +134,29 @@ async def open_destinations(conn: Conn, *, now: Now) -> frozenset[str]:
 async def note_failures(
     conn: Conn, *, handler: str, ids: Sequence[int], breaker: Breaker, **params: Any
 ) -> datetime | None:
-    """Remember failures; the time of the first probe if they have just opened the breaker."""
+    """Remember failures; the time of the first probe if they have just opened the breaker.
+
+    Where what others have committed is not enough, it counts again after those that count now: of
+    settlements at once, each of which sees only its own failures, the last one sees all.
+    """
     params |= {
         "handler": handler, "ids": list(ids), "within": breaker.window,
         "failures_min": breaker.failures_min, "probe_after": breaker.probe_after,
     }  # fmt: skip
     async with conn.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(NOTE_FAILURES, params)
-        row = await cursor.fetchone()
-    return None if row is None else row[0]
+        probe_at, few = await _noted(cursor, params)
+        if few and (await cursor.execute(LOCK_BREAKER, params)).rowcount > 0:
+            probe_at, _ = await _noted(cursor, params)
+    return probe_at
+
+
+async def _noted(
+    cursor: AsyncCursor[tuple[Any, ...]], params: Mapping[str, Any]
+) -> tuple[datetime | None, bool]:
+    await cursor.execute(NOTE_FAILURES, params)
+    row = await cursor.fetchone()
+    assert row is not None, "a count has one row"
+    return row[0], row[1]
 
 
 async def take_breaker_probe(conn: Conn, terms: ClaimTerms) -> bool:

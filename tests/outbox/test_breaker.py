@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from tests.outbox.conftest import Opened, Rows
 
 TERMS = Breaker(failures_min=3, window=MINUTE, probe_after=5 * SECOND, probe_after_max=15 * SECOND)
+WAITS = """
+select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()
+"""
 SLOWLY = RetryPolicy(attempts_max=20, backoff=Ladder((600,)), jitter=0.0)
 
 
@@ -132,6 +135,48 @@ async def test_failures_of_two_processes_add_up(opened: Opened) -> None:
         await relay.drain()
 
     assert down.kinds == ["breaker_opened"]
+
+
+async def test_failures_that_are_settled_at_once_add_up_too(opened: Opened, rows: Rows) -> None:
+    """Neither settlement sees the other's failures; whoever commits last must count them."""
+    down, noted, goes_on = Destination(), asyncio.Event(), asyncio.Event()
+
+    async def slowly(conn: Any, settled: Any) -> None:
+        del conn, settled
+        noted.set()
+        await goes_on.wait()
+
+    box, other = await opened(down.handler(record=slowly)), await opened(down.handler())
+    await orders(box, 1, 2)
+    first = asyncio.create_task(box.run_once())
+    await noted.wait()
+    await orders(other, 3)
+    second = asyncio.create_task(other.run_once())
+    while not second.done() and not rows(WAITS):  # noqa: ASYNC110 - a state of the database
+        await asyncio.sleep(0)
+    goes_on.set()
+    await asyncio.gather(first, second)
+
+    assert down.kinds == ["breaker_opened"]
+
+
+async def test_who_knows_that_enough_has_failed_waits_for_nobody(
+    opened: Opened, database: str
+) -> None:
+    """A destination of which a few calls always fail must not settle them one after the other."""
+    box = await opened(Destination().handler())
+    one = await psycopg.AsyncConnection.connect(database)
+    two = await psycopg.AsyncConnection.connect(database)
+    terms: dict[str, Any] = {
+        "handler": "mailer", "breaker": TERMS, "failing": False, "reason": "unavailable",
+        "now": box.clock.sql_now(),
+    }  # fmt: skip
+    async with one, two:
+        await queries_cluster.note_failures(one, ids=[1, 2, 3], **terms)
+        await one.commit()
+        await queries_cluster.note_failures(one, ids=[4], **terms)
+        async with asyncio.timeout(20):
+            assert await queries_cluster.note_failures(two, ids=[5], **terms) is None
 
 
 async def test_refusals_and_waits_a_handler_wants_are_no_failures(opened: Opened) -> None:
