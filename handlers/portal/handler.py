@@ -69,6 +69,7 @@ RETRY_LADDER: Final = RetryPolicy(
 """At once, then 5 s, 30 s, 2 min, 5 min, 15 min, 30 min, then hourly, for as long as it takes."""
 
 _NO_CHANNEL: Final = "none"
+_UNKNOWN: Final = "unknown_mentor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,11 @@ class PortalHandler:
         return settlement(await self.ports[row.channel].set(wanted), wanted)
 
     async def record(self, conn: AsyncConnection[Any], settled: Sequence[Settled]) -> None:
-        """Keep what the attempts told in `portal_sync_state`."""
-        await queries.record_told(conn, [told(each) for each in settled if _was_tried(each)])
+        """Keep what the attempts told in `portal_sync_state`, and whom the portal does not know."""
+        learnt = [told(each) for each in settled if _was_tried(each)]
+        await queries.record_told(conn, learnt)
+        unknown = {one.mentor_id: one.at for one in learnt if one.code == _UNKNOWN}
+        await queries.note_unknown(conn, unknown)
 
     async def check(self) -> None:
         """Ask each portal who we are. Raises CredentialsRejected or TransientFailure."""
@@ -185,7 +189,7 @@ def settlement(  # noqa: PLR0911  # one per row of the table
         case Accepted():
             return Done({"answer": "accepted", "version": wanted.version})
         case UnknownMentor():
-            return Dead("unknown_mentor")
+            return Dead(_UNKNOWN)
         case _:
             raise refused(answer)
 

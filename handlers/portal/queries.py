@@ -12,7 +12,7 @@ from handlers.portal.wire import Reason
 from outbox.statements import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _WANTED_VISIBILITY: Final = load("handlers.portal", "wanted_visibility")
 _RECORD_TOLD: Final = load("handlers.portal", "record_told")
+_NOTE_UNKNOWN: Final = load("handlers.portal", "note_unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +85,10 @@ async def record_told(conn: AsyncConnection[Any], told: Iterable[Told]) -> None:
     ordered = sorted(told, key=lambda each: each.mentor_id)
     async with conn.cursor() as cursor:
         await cursor.executemany(_RECORD_TOLD, [asdict(each) for each in ordered])
+
+
+async def note_unknown(conn: AsyncConnection[Any], unknown: Mapping[UUID, datetime]) -> None:
+    """Open a finding about each mentor the portal did not know, and when it said so."""
+    if unknown:
+        params = {"mentors": list(unknown), "ats": list(unknown.values())}
+        await conn.execute(_NOTE_UNKNOWN, params)

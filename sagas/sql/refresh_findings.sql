@@ -2,7 +2,9 @@
 -- index: data_quality_findings_one_open_per_subject (kind, subject) where resolved_at is null
 -- why: a finding closes itself once fixed; nobody ticks it off. The step stored is the one of the
 --      recipients' chain that stands in for a missing coordinator (5: nobody). Whole sets are
---      joined once: asked mentor by mentor this took half a minute for 13,000 of them.
+--      joined once: asked mentor by mentor this took half a minute for 13,000 of them. Whom the
+--      portal does not know it has said itself, when asked; here that ends, once it has answered
+--      otherwise, or is not to show him.
 with mentors as (
     select m.id
     from peer_mentors as m
@@ -67,6 +69,22 @@ judged as (
         where h.role = 'coordinator'
     ) as own on own.mentor_id = mentors.id
 ),
+unknown as (
+    select m.id
+    from data_quality_findings as f
+    inner join peer_mentors as m on m.id = f.mentor_id and m.organisation_id = f.organisation_id
+    inner join organisations as o on o.id = m.organisation_id and o.visibility_channel <> 'none'
+    left join portal_sync_state as s on s.mentor_id = m.id
+    where f.organisation_id = %(organisation_id)s
+        and f.kind = 'unknown_at_portal'
+        and f.resolved_at is null
+        and app.visible(m.id, %(now)s)
+        and (
+            s.last_code is not distinct from 'unknown_mentor'
+            or coalesce(s.acked_at < f.found_at, true)
+            and (s.observed_version is null or s.observed_at < f.found_at)
+        )
+),
 wanting as (
     select 'missing_coordinator' as kind, id::text as subject, id, chapter_id, step
     from judged
@@ -79,6 +97,10 @@ wanting as (
     select 'mentor_without_certificate', id::text, id, chapter_id, null
     from judged
     where not certified
+    union all
+    select 'unknown_at_portal', unknown.id::text, unknown.id, placed.chapter_id, null
+    from unknown
+    left join placed on placed.mentor_id = unknown.id
 ),
 noted as (
     insert into data_quality_findings (
@@ -99,7 +121,8 @@ closed as (
     where f.organisation_id = %(organisation_id)s
         and f.resolved_at is null
         and f.kind in (
-            'missing_coordinator', 'mentor_without_chapter', 'mentor_without_certificate'
+            'missing_coordinator', 'mentor_without_chapter', 'mentor_without_certificate',
+            'unknown_at_portal'
         )
         and (f.kind, f.subject) not in (select w.kind, w.subject from wanting as w)
     returning f.kind

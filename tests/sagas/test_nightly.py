@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 from uuid import uuid4
 
 import psycopg
+import pytest
 from structlog.testing import capture_logs
 
 from sagas import holds, jobs, queries_jobs
@@ -274,3 +275,45 @@ async def test_findings_open_stay_and_close_themselves(world: World) -> None:
     assert second == DataQuality(opened=0, closed=0, open_by_kind=open_now)
     assert tuple(finding.values()) == (3, chapter, since, world.now)
     assert third == DataQuality(0, 1, {"mentor_without_certificate": 1})
+
+
+@pytest.mark.parametrize(
+    ("since", "stays"),
+    [
+        pytest.param("update portal_sync_state set last_code = 'portal_5xx'", True, id="no answer"),
+        pytest.param("update portal_sync_state set last_attempt_at = now()", True, id="the same"),
+        pytest.param(
+            "update portal_sync_state set last_code = 'applied', acked_at = %s", False, id="stored"
+        ),
+        pytest.param(
+            "update portal_sync_state set last_code = 'ahead', observed_version = 9,"
+            " observed_at = %s",
+            False,
+            id="seen there",
+        ),
+        pytest.param("update peer_mentors set status = 'paused'", False, id="hidden"),
+        pytest.param("update organisations set visibility_channel = 'none'", False, id="no portal"),
+    ],
+)
+async def test_whom_the_portal_did_not_know_is_found_until_it_does(
+    world: World, since: LiteralString, *, stays: bool
+) -> None:
+    """REC-8, SYN-10: only an answer that knows him, or that nobody need know him, closes it."""
+    organisation = await world.organisation()
+    mentor = await world.mentor(organisation)
+    await world.conn.execute(
+        "insert into portal_sync_state (mentor_id, last_code) values (%s, 'unknown_mentor')",
+        [mentor],
+    )
+    await world.conn.execute(
+        "insert into data_quality_findings (kind, organisation_id, mentor_id, subject, found_at)"
+        " values ('unknown_at_portal', %s, %s, %s, %s)",
+        [organisation.id, mentor, str(mentor), world.now],
+    )
+    await world.pass_days(1)
+    async with world.transaction() as conn:
+        await conn.execute(since, [world.now] * since.count("%s"))
+        found = await queries_jobs.refresh_findings(conn, organisation.id, now=world.now)
+
+    assert found.open_by_kind.get("unknown_at_portal", 0) == stays
+    assert found.closed == (not stays)

@@ -131,6 +131,8 @@ finding-mentor-without-chapter = Without chapter
     .meaning = The peer mentor belongs to no chapter.
 finding-mentor-without-certificate = Without certificate
     .meaning = The peer mentor has no certificate. Nobody is paused for that.
+finding-unknown-at-portal = Unknown to the portal
+    .meaning = The portal has no such peer mentor, so it cannot show this one. Its owner must register them there.
 finding-other = Something else
     .meaning = This finding has no explanation of its own yet.
 

@@ -140,6 +140,8 @@ finding-mentor-without-chapter = Uten lokallag
     .meaning = Likepersonen er ikke medlem av noe lokallag.
 finding-mentor-without-certificate = Uten sertifikat
     .meaning = Likepersonen har ikke noe sertifikat. Ingen settes på pause av den grunn.
+finding-unknown-at-portal = Ukjent for portalen
+    .meaning = Portalen har ingen slik likeperson, og kan derfor ikke vise vedkommende. Portalens eier må registrere likepersonen der.
 finding-other = Noe annet
     .meaning = Denne mangelen har ingen egen forklaring ennå.
 

@@ -222,6 +222,28 @@ async def test_what_repeating_cannot_help_is_a_dead_letter(
     assert bench.sync_state(lapsed)["acked_version"] == 0
 
 
+async def test_whom_the_portal_does_not_know_is_a_finding(bench: Bench) -> None:
+    """SYN-10: once per mentor however often it is said, and not of one who is to be hidden."""
+    if bench.channel == DATAVERSE:
+        pytest.skip("Dataverse knows nobody and takes everybody")
+    here = organisation(bench.conn, channel=bench.channel)
+    shown, hidden = mentor(bench.conn, here), mentor(bench.conn, here)
+    bench.portal.script(times=3, status=404, code="unknown_mentor")
+    bump(bench.conn, shown)
+    pause(bench.conn, hidden)
+    await bench.work()
+    bench.clock.advance(timedelta(hours=1))
+    bump(bench.conn, shown)
+    await bench.work()
+
+    found = bench.conn.execute(
+        "select kind, organisation_id, mentor_id, last_seen_at - found_at"
+        " from public.data_quality_findings where resolved_at is null"
+    ).fetchall()
+    assert bench.dead() == ["unknown_mentor"] * 3
+    assert found == [("unknown_at_portal", here, shown, timedelta(hours=1))]
+
+
 @pytest.mark.parametrize(("version", "returned", "cause"), [(40, 40, None), (1, 1, "conflict")])
 async def test_a_portal_that_is_ahead_or_contradicts_ends_with_that_fact(
     bench: Bench, lapsed: UUID, version: int, returned: int, cause: str | None

@@ -228,7 +228,8 @@ def test_a_digest_counts_per_tier_most_urgent_first() -> None:
 def test_every_code_a_report_or_alert_shows_has_its_words(language: Language) -> None:
     """ALR-4, RCN-2: what the tables hold as codes is never what a person reads."""
     findings = (
-        "missing_coordinator", "mentor_without_chapter", "mentor_without_certificate", "other",
+        "missing_coordinator", "mentor_without_chapter", "mentor_without_certificate",
+        "unknown_at_portal", "other",
     )  # fmt: skip
     keys = [
         *(
