@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from handlers.texts import Audience, Kind
 from sagas import findings, notices, queries
-from sagas.grouping import Item, Kind, pause_groups
+from sagas.grouping import Item, pause_groups
 from sagas.policies import in_force
-from sagas.policy import Audience
 from sagas.queries import Reminder
 from sagas.recipients import resolve_all
 from sagas.results import SweepResult

@@ -14,10 +14,10 @@ from uuid import UUID  # noqa: TC003 - typer reads it
 import typer
 
 from handlers.dispatch import DispatchResult, dispatch_result
+from handlers.texts import Kind
 from outbox.cli import AsJson, out, print_json, settings
 from sagas import queries_access
 from sagas.commands import Refused, commands
-from sagas.grouping import Kind
 from sagas.wiring import open_checked
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from handlers.texts import Kind
 from sagas.policy import Grouping
 
 if TYPE_CHECKING:
@@ -20,17 +20,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from sagas.tiers import Tier
-
-
-class Kind(StrEnum):
-    """What a notification is about; the catalogue of texts is keyed by it."""
-
-    CERT_EXPIRY_REMINDER = "cert_expiry_reminder"
-    CERT_LAPSED = "cert_lapsed"
-    COORDINATOR_DIGEST = "coordinator_digest"
-    MENTOR_PAUSED = "mentor_paused"
-    MENTOR_REACTIVATED = "mentor_reactivated"
-    SYNC_ALERT = "sync_alert"
 
 
 @dataclass(frozen=True, slots=True)

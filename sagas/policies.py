@@ -21,7 +21,6 @@ from sagas.policy import (
     DEFAULTS,
     PER_ORG_THRESHOLDS,
     SETTINGS,
-    Audience,
     InvalidPolicy,
     effective,
     policy_from_row,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from handlers.texts import Audience
     from sagas.policy import Policy
     from sagas.run import Organisation, RunContext
 

@@ -13,6 +13,8 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from handlers.texts import Audience as Audience  # noqa: PLC0414 - a policy is asked for by it
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,13 +25,6 @@ THRESHOLD_DAYS_MAX: Final = 365
 THRESHOLDS_MAX: Final = 8
 LAPSED_LOOKBACK_DAYS_MAX: Final = 3650
 GUARD_HOURS_MAX: Final = 168
-
-
-class Audience(StrEnum):
-    """Whom a reminder is for."""
-
-    MENTOR = "mentor"
-    COORDINATOR = "coordinator"
 
 
 class Cadence(StrEnum):

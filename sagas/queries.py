@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
+    from handlers.texts import Audience
     from sagas.grouping import Group, Item
-    from sagas.policy import Audience
     from sagas.run import RunContext
     from sagas.tiers import Tier
 

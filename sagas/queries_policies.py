@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import dict_row
 
-from sagas.policy import PER_ORG_THRESHOLDS, SETTINGS, Audience
+from handlers.texts import Audience
+from sagas.policy import PER_ORG_THRESHOLDS, SETTINGS
 from sagas.statements import statement
 
 if TYPE_CHECKING:

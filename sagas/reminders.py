@@ -15,12 +15,12 @@ from uuid import UUID
 import structlog
 from psycopg import DatabaseError
 
+from handlers.texts import Audience
 from sagas import findings, notices, queries
 from sagas.dedup import is_double, lost, people_of, pushes_of, without_recent
 from sagas.eligibility import reach
 from sagas.grouping import Item, coordinator_groups, reminder_kind, single_groups
 from sagas.policies import in_force
-from sagas.policy import Audience
 from sagas.queries import Reminder
 from sagas.recipients import Step, resolve_all
 from sagas.results import OrchestrationResult

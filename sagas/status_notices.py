@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid5
 
 from handlers.commands import MentorStatusChanged, SyncUnconfirmed
+from handlers.texts import Kind
 from outbox import Done, Effect, Handler, Suppressed
 from sagas import notices, queries, queries_status
-from sagas.grouping import Item, Kind, status_groups
+from sagas.grouping import Item, status_groups
 from sagas.recipients import resolve_all
 from sagas.run import RunContext
 

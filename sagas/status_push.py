@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from handlers.texts import Kind
 from sagas import audit, notices, queries, queries_access
 from sagas.audit import AuditEntry
 from sagas.coordinator import Forbidden, UnknownMentor
-from sagas.grouping import Item, Kind, status_groups
+from sagas.grouping import Item, status_groups
 from sagas.recipients import resolve
 from sagas.reminders import DEVICE_SILENT_MAX
 from sagas.run import RunContext

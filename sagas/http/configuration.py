@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Request
 from pydantic import Field, StrictBool
 
+from handlers.texts import Audience
 from sagas import policies
 from sagas.coordinator import Forbidden
 from sagas.http import queries
@@ -16,7 +17,6 @@ from sagas.http.problems import Refusal, not_found, refusals, request_id_of
 from sagas.policy import (
     THRESHOLD_DAYS_MAX,
     THRESHOLDS_MAX,
-    Audience,
     Cadence,
     Grouping,
     InDoubt,

@@ -10,12 +10,12 @@ import typer
 
 from handlers.alerts import KINDS
 from handlers.settings import ApplicationSettings
-from handlers.texts import Language, say
+from handlers.texts import Audience, Language, say
 from handlers.texts.sentences import sentences
 from outbox.cli.frame import engine
 from sagas.app import build_app
 from sagas.coordinator import CLICKS_WITHIN
-from sagas.policy import DEFAULTS, Audience
+from sagas.policy import DEFAULTS
 from sagas.verdicts import EXPECTED_SYNC_LAG
 from sagas.visibility import CONFIRM_AFTER, ESCALATE_AFTER
 from tests.tidy.tree import ROOT

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from handlers.texts import Kind
 from sagas.dispatches import Told, told_of
-from sagas.grouping import Kind
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from handlers.texts import Audience
 from sagas.auto_pause import sweep
-from sagas.policy import Audience
 from sagas.results import SweepResult
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handlers.texts import Audience
 from sagas.eligibility import CertificateRow, MentorStatus, eligible, lapsed_in_reach, reach
-from sagas.policy import Audience, Policy
+from sagas.policy import Policy
 from sagas.tiers import tier_of
 
 TODAY = date(2026, 3, 2)

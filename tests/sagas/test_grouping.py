@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from handlers.texts import Kind
 from sagas.grouping import (
     Item,
-    Kind,
     coordinator_groups,
     pause_groups,
     regrouped,

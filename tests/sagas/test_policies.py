@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handlers.texts import Audience
 from sagas.coordinator import Forbidden
 from sagas.policies import UnknownOrganisation, set_overrides, set_policy, standings
-from sagas.policy import DEFAULTS, Audience, Grouping, InvalidPolicy, policy_from_row
+from sagas.policy import DEFAULTS, Grouping, InvalidPolicy, policy_from_row
 
 if TYPE_CHECKING:
     from uuid import UUID

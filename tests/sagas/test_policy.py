@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from handlers.texts import Audience
 from sagas.policy import (
     DEFAULTS,
-    Audience,
     Cadence,
     Grouping,
     InDoubt,

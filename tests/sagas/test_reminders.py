@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
+from handlers.texts import Audience
 from sagas import queries
-from sagas.policy import Audience
 from sagas.reminders import run_reminders
 from sagas.results import OrchestrationResult as Counts
 from sagas.statements import statement

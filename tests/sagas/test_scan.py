@@ -10,9 +10,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from handlers.texts import Audience
 from sagas import queries
 from sagas.eligibility import CertificateRow, MentorStatus, eligible, reach
-from sagas.policy import DEFAULTS, Audience
+from sagas.policy import DEFAULTS
 from sagas.results import OrchestrationResult as Counts
 from sagas.tiers import tier_of
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagas.policy import DEFAULTS, Audience, Cadence, Policy
+from handlers.texts import Audience
+from sagas.policy import DEFAULTS, Cadence, Policy
 from sagas.tiers import LAPSED, Tier, days_until, local_date, tier_of, window_date, window_start
 
 OSLO = ZoneInfo("Europe/Oslo")

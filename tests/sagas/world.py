@@ -22,7 +22,8 @@ from sagas.run import Organisation, RunContext
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sagas.policy import Audience, Policy
+    from handlers.texts import Audience
+    from sagas.policy import Policy
     from sagas.results import OrchestrationResult
 
 NOW = datetime(2026, 3, 2, 0, 5, tzinfo=UTC)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import defaultdict
 
-from tests.tidy.tree import ROOT, at, texts
+from tests.tidy.tree import ROOT, at, modules, texts
 
 _OF_THE_APPLICATION = re.compile(
     r"mentor|push.notification|\bportal|dynamics|dataverse|\bfcm\b|firebase|coordinator|\bapns\b",
@@ -28,6 +30,37 @@ def test_the_engine_knows_nothing_of_its_first_application() -> None:
     ]
 
     assert not found
+
+
+def test_a_vocabulary_is_written_once() -> None:
+    """Two of one name that share words grow apart; emulators speak others' language."""
+    found = defaultdict(list)
+    for path, module in modules("handlers", "sagas"):
+        if "emulators" in path.parts:
+            continue
+        for node in module.body:
+            if isinstance(node, ast.ClassDef) and _is_enumeration(node):
+                found[node.name].append(_words(node))
+    written_again = [
+        name
+        for name, all_of_it in found.items()
+        if len(set().union(*all_of_it)) < sum(map(len, all_of_it))
+    ]
+
+    assert len(found) > 10
+    assert not written_again
+
+
+def _is_enumeration(node: ast.ClassDef) -> bool:
+    return any(isinstance(base, ast.Name) and base.id == "StrEnum" for base in node.bases)
+
+
+def _words(node: ast.ClassDef) -> set[object]:
+    return {
+        line.value.value
+        for line in node.body
+        if isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant)
+    }
 
 
 def test_nothing_names_a_registry_or_somebodys_folder() -> None:
