@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.auth import crypt, jwt
 
+from handlers.addresses import kept_private
 from outbox.errors import CredentialsRejected
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ class ServiceAccountGrant:
         if missing:
             reason = "service_account_incomplete"
             raise CredentialsRejected(reason, "missing: " + ", ".join(missing))
+        try:
+            kept_private(account["token_uri"])
+        except ValueError as error:
+            reason = "service_account_token_uri_refused"
+            raise CredentialsRejected(reason, f"token_uri: {error}") from None
         return account
 
     def _signer_of(self, account: Mapping[str, str]) -> crypt.RSASigner:

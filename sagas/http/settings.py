@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from handlers.addresses import kept_private
+
 SECRET_BYTES_MIN = 32
 """HS256 is as strong as its secret; a shorter one can be guessed from a single token (RFC 7518)."""
 
@@ -44,3 +46,8 @@ class ApiSettings(BaseSettings):
     @classmethod
     def _empty_is_none(cls, value: str | None) -> str | None:
         return value or None
+
+    @field_validator("api_jwks_url")
+    @classmethod
+    def _nobody_changes_it_on_the_way(cls, value: str | None) -> str | None:
+        return kept_private(value, since="its keys decide who is believed")

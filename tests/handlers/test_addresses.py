@@ -1,12 +1,18 @@
-"""Where secrets are sent: over https, or nowhere but to this machine."""
+"""Where secrets are sent, and keys come from: over https, or nowhere but on this machine."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
 
 from handlers.settings import ApplicationSettings
 from outbox.errors import ConfigurationError
 from outbox.settings import load_settings
+from sagas.http.settings import ApiSettings
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
 
 ADDRESSES = (
     "FCM_BASE_URL",
@@ -14,7 +20,13 @@ ADDRESSES = (
     "HLF_PORTAL_TOKEN_URL",
     "HLF_DATAVERSE_BASE_URL",
     "HLF_DATAVERSE_TOKEN_URL",
+    "API_JWKS_URL",
 )
+
+
+def settings_with(name: str) -> type[BaseSettings]:
+    """The settings that have `name`."""
+    return ApiSettings if name.startswith("API_") else ApplicationSettings
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
@@ -29,7 +41,7 @@ def test_an_address_that_others_can_listen_to_is_refused(
     monkeypatch.setenv(name, given)
 
     with pytest.raises(ConfigurationError, match="https address, or http on this machine") as told:
-        load_settings(ApplicationSettings)
+        load_settings(settings_with(name))
 
     assert name in str(told.value)
     assert "example.org" not in str(told.value)
@@ -50,7 +62,7 @@ def test_https_and_the_emulators_of_this_machine_are_taken(
 ) -> None:
     monkeypatch.setenv(name, given)
 
-    settings = load_settings(ApplicationSettings)
+    settings = load_settings(settings_with(name))
 
     assert getattr(settings, name.lower()) == given
 

@@ -205,6 +205,20 @@ def test_an_unusable_account_is_a_credential_failure(account: str, hint: str) ->
     assert caught.value.hint == hint
 
 
+def test_nobody_on_the_way_reads_what_proves_the_account(key: RSAPrivateKey) -> None:
+    """`token_uri` comes with the account, so it is looked at whenever the account is read."""
+    account, _ = service_account("http://127.0.0.1/token", key=key)
+    grant = ServiceAccountGrant(lambda: account)
+    assert grant.form(NOON)
+
+    account |= {"token_uri": "http://hunter2.example/token"}
+    with pytest.raises(CredentialsRejected, match="service_account_token_uri_refused") as caught:
+        grant.form(NOON)
+
+    assert "token_uri: secrets go there" in caught.value.hint
+    assert "hunter2" not in repr(caught.value) + caught.value.hint
+
+
 def test_a_key_that_is_none_is_not_quoted() -> None:
     account, _ = service_account("http://127.0.0.1/token", key=generate_key())
     grant = ServiceAccountGrant(lambda: {**account, "private_key": "secret-words"})
