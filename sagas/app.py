@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import schema.migrations
 import schema.shim
+from handlers.addresses import kept_private
 from handlers.alerts import AlertHandler, announce_credentials
 from handlers.by_hand import ByHand
 from handlers.commands import PushRequested
@@ -39,6 +40,7 @@ from outbox.settings import load_settings
 from sagas import dispatches as _dispatches  # noqa: F401 - it adds its command
 from sagas import doctor
 from sagas.commands import commands
+from sagas.commands_alerts import alerts
 from sagas.commands_emergency import break_glass_command
 from sagas.commands_jobs import job_commands
 from sagas.commands_policy import policy
@@ -70,6 +72,7 @@ commands.add_typer(policy, name="policy")
 commands.command("break-glass")(break_glass_command)
 commands.add_typer(job_commands, name="jobs")
 commands.add_typer(prompt_commands, name="prompts")
+commands.add_typer(alerts, name="alerts")
 commands.add_typer(duplicates, name="duplicates")
 commands.add_typer(devices, name="devices")
 commands.add_typer(scope, name="scope")
@@ -226,7 +229,7 @@ def _push_handler(
         account = {}  # said at the first exchange, which reads it again
     tokens = TokenProvider(
         token_http,
-        account.get("token_uri", GOOGLE_TOKEN_URL),
+        _token_url(account),
         ServiceAccountGrant(load),
         monotonic=time.monotonic,
         wall=clock.now,
@@ -240,6 +243,14 @@ def _push_handler(
     )
     hosts = newest().allowed_enrolment_hosts()
     return PushHandler(client, PostgresPushStore(), clock.now, hosts)
+
+
+def _token_url(account: Mapping[str, str]) -> str:
+    """Where the account says; what may not be called is refused at the first exchange."""
+    try:
+        return kept_private(account.get("token_uri")) or GOOGLE_TOKEN_URL
+    except (ValueError, TypeError, AttributeError):
+        return GOOGLE_TOKEN_URL
 
 
 def __getattr__(name: str) -> Any:

@@ -67,6 +67,8 @@ def refusals_told() -> Iterator[None]:
         coordinator.NoChannel,
         operator.UnknownDelivery,
         reviews.UnknownReview,
+        reviews.UnknownAlert,
+        reviews.ClosesByItself,
     ) as error:
         raise Refused(str(error)) from error
 

@@ -221,7 +221,8 @@ def _print(report: BreakGlassReport, *, as_json: bool) -> None:
             line.answer,
             line.hint or "",
         )
-    out().print(table)
+    if report.lines:
+        out().print(table)
     totals: dict[str, Any] = report.totals
     counts = ", ".join(f"{count} {answer}" for answer, count in sorted(totals.items()))
     out().print(counts or "nobody to send")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from outbox.cli import settings
 from outbox.errors import ConfigurationError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from sagas.run import Organisation
+
+NO_ORGANISATION: Final = "the database has no organisation"
 
 
 @asynccontextmanager

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from handlers.texts import Audience  # noqa: TC001 - typer reads it
 from outbox.cli import AsJson, out, print_json, settings
 from outbox.errors import ConfigurationError
 from sagas import policies, queries
 from sagas.commands import Actor, application
-from sagas.commands_frame import one_called, organisation_called, told
-from sagas.policy import Audience, Cadence, Grouping, InDoubt, InvalidPolicy
+from sagas.commands_frame import NO_ORGANISATION, one_called, organisation_called, told
+from sagas.policy import Cadence, Grouping, InDoubt, InvalidPolicy
 from sagas.wiring import open_checked
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def show_command(
     if as_json:
         print_json({code: [one.as_json() for one in each] for code, each in found.items()})
         return
+    if not found:
+        out().print(NO_ORGANISATION)
     for code, each in found.items():
         for line in _lines(code, each):
             out().print(line, markup=False)

@@ -59,6 +59,8 @@ def list_command(
     if as_json:
         print_json(found)
         return
+    if not found:
+        out().print("there are no rules; `outbox prompts define` makes one")
     for each in found:
         state = f"on since {each.enabled_at:%Y-%m-%d %H:%M}Z" if each.enabled else "off"
         out().print(f"{each.code} ({state}): {each.description or 'NOT VALID'}", markup=False)

@@ -34,11 +34,39 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """Whose alert it is, and whether it is still open."""
+    """What an alert is about, whose it is (None: the operators'), and whether it is still open."""
 
-    organisation_id: UUID
+    type: str
+    subject: str
+    organisation_id: UUID | None
     mentor_id: UUID | None
     open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlert:
+    """One open alert; without `organisation` it is the operators'. `of`: how many are open."""
+
+    alert_id: UUID
+    organisation: str | None
+    type: str
+    mentor_id: UUID | None
+    subject: str
+    severity: str
+    hint: str | None
+    opened_at: datetime
+    due_at: datetime | None
+    of: int
+
+
+async def alerts_open(
+    conn: AsyncConnection[Any], *, limit: int, organisation_id: UUID | None = None
+) -> list[OpenAlert]:
+    """Open alerts of one organisation or of all, the most severe first."""
+    params = {"limit": limit, "organisation_id": organisation_id}
+    async with conn.cursor(row_factory=class_row(OpenAlert)) as cursor:
+        await cursor.execute(statement("alerts_open"), params)
+        return await cursor.fetchall()
 
 
 async def open_reviews(
@@ -55,33 +83,18 @@ async def open_reviews(
         return await cursor.fetchall()
 
 
-async def review_of_alert(
-    conn: AsyncConnection[Any], alert_id: UUID, *, types: Sequence[str]
-) -> Reviewed | None:
-    """The alert `alert_id` if it is of one of `types`."""
+async def review_of_alert(conn: AsyncConnection[Any], alert_id: UUID) -> Reviewed | None:
+    """The alert `alert_id`, if there ever was one."""
     async with conn.cursor(row_factory=class_row(Reviewed)) as cursor:
-        params = {"alert_id": alert_id, "types": list(types)}
-        await cursor.execute(statement("review_of_alert"), params)
+        await cursor.execute(statement("review_of_alert"), {"alert_id": alert_id})
         return await cursor.fetchone()
 
 
-async def close_review(  # noqa: PLR0913 - who closes what, how and when
-    conn: AsyncConnection[Any],
-    alert_id: UUID,
-    *,
-    types: Sequence[str],
-    actor_id: UUID,
-    note: str,
-    now: datetime,
+async def close_review(
+    conn: AsyncConnection[Any], alert_id: UUID, *, actor_id: UUID, note: str, now: datetime
 ) -> bool:
     """Close it. False: somebody else has."""
-    params = {
-        "alert_id": alert_id,
-        "types": list(types),
-        "actor_id": actor_id,
-        "note": note,
-        "now": now,
-    }
+    params = {"alert_id": alert_id, "actor_id": actor_id, "note": note, "now": now}
     cursor = await conn.execute(statement("close_review"), params)
     return await cursor.fetchone() is not None
 

@@ -3,5 +3,5 @@
 -- why: once; who comes second changes nothing and is told so.
 update dashboard_alerts
 set resolved_at = %(now)s, resolved_by = %(actor_id)s, resolution_note = %(note)s
-where id = %(alert_id)s and type = any(%(types)s::text[]) and resolved_at is null
+where id = %(alert_id)s and resolved_at is null
 returning id

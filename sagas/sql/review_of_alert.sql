@@ -1,6 +1,6 @@
--- review_of_alert: whose alert it is, and whether it still waits for a review.
+-- review_of_alert: what an alert is about and whose it is, and whether it is still open.
 -- index: dashboard_alerts_pkey (id)
--- why: rights are asked for in the organisation it belongs to.
-select organisation_id, mentor_id, resolved_at is null as open
+-- why: who may close it, and whether people close it at all, is asked before it is closed.
+select type, subject, organisation_id, mentor_id, resolved_at is null as open
 from dashboard_alerts
-where id = %(alert_id)s and type = any(%(types)s::text[]) and organisation_id is not null
+where id = %(alert_id)s

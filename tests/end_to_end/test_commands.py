@@ -533,6 +533,74 @@ async def test_duplicates_are_listed_and_closed_with_a_note(desk: Desk) -> None:
     assert (again.code, "is no open review" in again.complaint()) == (1, True)
 
 
+async def test_an_alert_that_only_a_person_closes_is_closed_by_one(desk: Desk) -> None:
+    """ALR-4, AUD-1: listed with all others; what closes by itself is left alone."""
+    nothing = await desk.run("alerts", "list")
+    assert (nothing.code, nothing.out) == (0, "no alert is open\n")
+    mentor, coordinator = await desk.mentor(days=30)
+    admin = await desk.world.coordinator(desk.organisation, role="hlf_admin")
+    await desk.world.conn.execute(
+        "insert into dashboard_alerts (type, organisation_id, mentor_id, subject, text, severity)"
+        " values ('dynamics_sync_pending', %(org)s, %(mentor)s, 'mentor:1', '', 'warning'),"
+        " ('payload_rejected', null, null, 'fcm:[push_unbuildable]', '', 'warning'),"
+        " ('credential_failure', null, null, 'fcm:platform', '', 'critical'),"
+        " ('credential_failure', null, null, 'handler:fcm', '', 'critical')",
+        {"org": desk.organisation.id, "mentor": mentor},
+    )
+
+    listed = await desk.json("alerts", "list")
+    told = await desk.run("alerts", "list", "--limit", 2)
+    ours = await desk.json("alerts", "list", "--organisation", desk.organisation.code)
+    closable = {each["subject"]: each["closed_by_a_person"] for each in listed["alerts"]}
+    ids = {each["subject"]: each["alert_id"] for each in listed["alerts"]}
+
+    assert closable == {
+        "fcm:platform": True, "fcm:[push_unbuildable]": True,
+        "handler:fcm": False, "mentor:1": False,
+    }  # fmt: skip
+    assert [each["severity"] for each in listed["alerts"]] == ["critical"] * 2 + ["warning"] * 2
+    assert [each["subject"] for each in ours["alerts"]] == ["mentor:1"]
+    assert "the first 2 of 4; --limit shows more" in told.out
+    assert all(ids[subject] in told.out for subject in ("fcm:platform", "handler:fcm"))
+
+    def close(subject: str, actor: UUID) -> Any:
+        return desk.run("alerts", "close", ids[subject], "--actor", actor, "--note", "renewed")
+
+    await desk.world.coordinator(desk.organisation, role="org_admin")
+    for person in (coordinator, NOBODY):
+        refused = await close("fcm:platform", person)
+        assert refused.code == 1
+        assert "allowed to an admin of all organisations" in refused.complaint()
+        assert await desk.audited() == ("alert.close", "none", "refused")
+    early = await close("handler:fcm", admin)
+    assert (early.code, "closes by itself" in early.complaint()) == (1, True)
+    for subject in ("fcm:platform", "fcm:[push_unbuildable]"):
+        closed = await close(subject, admin)
+        assert (closed.code, closed.out) == (0, f"{ids[subject]} is closed\n")
+        assert await desk.audited() == ("alert.close", "hlf_admin", "done")
+        again = await close(subject, admin)
+        assert "is no open alert" in again.complaint()
+
+    left = await desk.json("alerts", "list")
+    assert {each["subject"] for each in left["alerts"]} == {"handler:fcm", "mentor:1"}
+
+
+async def test_what_there_is_none_of_is_said_in_words(database: str, tmp_path: Path) -> None:
+    """No command for people ends in silence: who reads nothing cannot tell it from a failure."""
+    desk = Terminal(tmp_path, {**BARE, "DATABASE_URL": database})
+    for command in (
+        ("policy", "show"), ("scope", "show"), ("duplicates", "list"), ("devices", "silent"),
+        ("alerts", "list"), ("jobs", "list"), ("sweep",), ("nightly",), ("prompts", "run"),
+    ):  # fmt: skip
+        ran = await desk.run(*command)
+        assert ran.out.strip(), command
+
+    async with World.on(database) as world:
+        organisation = await world.organisation()
+    rules = await desk.run("prompts", "list", organisation.code)
+    assert rules.out == "there are no rules; `outbox prompts define` makes one\n"
+
+
 async def test_silent_devices_are_told_before_they_end(desk: Desk) -> None:
     """PUSH-8: 30 to 270 days silent, and whom no other device reaches; no address is shown."""
     assert "no push address" in (await desk.run("devices", "silent")).out

@@ -50,9 +50,9 @@ INSIDE_A_FUNCTION: Final = frozenset({
 HOT: Final = (
     "alerts/close_alert", "alerts/open_alert", "fcm/forget_devices", "fcm/load_devices",
     "fcm/load_groups", "fcm/load_resent_in_doubt", "fcm/settle_pushes", "in_app/group_items",
-    "in_app/write_inbox", "portal/note_unknown", "portal/record_told", "portal/wanted_visibility", "sagas/ended_since",
-    "sagas/fired_reminders", "sagas/job_standings", "sagas/recent_pushes", "sagas/status_changes",
-    "sagas/usable_recipients", "http/my_notifications",
+    "in_app/write_inbox", "portal/note_unknown", "portal/record_told", "portal/wanted_visibility",
+    "sagas/ended_since", "sagas/fired_reminders", "sagas/job_standings", "sagas/recent_pushes",
+    "sagas/status_changes", "sagas/usable_recipients", "http/my_notifications",
 )  # fmt: skip
 LARGE: Final = (
     "activities|audit_log|cert_expiry_reminders|cert_notification_log|certifications|"

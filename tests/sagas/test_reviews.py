@@ -168,3 +168,25 @@ async def test_what_closes_by_itself_is_closed_by_nobody(scene: Scene) -> None:
 
     with pytest.raises(UnknownReview):
         await close(scene, alert, person)
+
+
+async def test_what_is_everybodys_is_closed_by_an_administrator_of_all(scene: Scene) -> None:
+    """ALR-4: without an organisation there is none to be administrator of."""
+    hlf = await scene.world.organisation()
+    alert = await scene.world.value(
+        "insert into dashboard_alerts (type, subject, text) values"
+        " ('payload_rejected', 'fcm:push_too_large', '') returning id"
+    )
+    of_one = await scene.world.coordinator(hlf, role="org_admin")
+    of_all = await scene.world.coordinator(hlf, role="hlf_admin")
+
+    async def close_it(actor: UUID) -> None:
+        async with scene.stage.opened() as conn:
+            now = scene.stage.clock.now()
+            await reviews.close_alert(conn, alert, actor_id=actor, note=NOTE, now=now)
+
+    with pytest.raises(Forbidden):
+        await close_it(of_one)
+    await close_it(of_all)
+    with pytest.raises(reviews.UnknownAlert):
+        await close_it(of_all)
