@@ -12,7 +12,7 @@ from outbox.cli import AsJson, out, print_json, settings
 from outbox.errors import ConfigurationError
 from sagas import scope as switch
 from sagas.commands import Actor, Refused, application
-from sagas.commands_frame import organisation_called
+from sagas.commands_frame import NO_ORGANISATION, organisation_called
 from sagas.coordinator import Forbidden
 from sagas.wiring import open_checked
 
@@ -38,6 +38,8 @@ def show_command(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
+    if not found:
+        out().print(NO_ORGANISATION)
     for one in found:
         told = "own chapters"
         if one.wide:
@@ -60,6 +62,10 @@ def widen_command(
     until = now + timedelta(hours=hours)
     _turn(organisation, actor, why, now, until)
     out().print(f"{organisation}: every mentor until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+    out().print(
+        "  seen through `outbox serve` and whatever may write; in a read-only transaction (a GET "
+        "through PostgREST) nothing could be written down, and the switch shows nothing"
+    )
 
 
 @scope.command("narrow")

@@ -125,5 +125,6 @@ async def test_the_command_turns_it_and_shows_it(world: World, tmp_path: Path) -
     ]
 
     assert [one.code for one in ran] == [0, 0, 0, 0, 1, 2]
+    assert "in a read-only transaction" in ran[0].out
     assert "EVERY MENTOR until" in ran[1].out
     assert ran[3].out.strip() == "HLF: own chapters"

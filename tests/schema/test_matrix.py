@@ -452,6 +452,30 @@ def test_what_cannot_be_written_down_is_not_shown_by_the_switch(scene: Scene) ->
             assert client.rows(mine) == [(read_only,)]
 
 
+@pytest.mark.parametrize(
+    ("who", "told"),
+    [(ELSEWHERE, ["25006"]), (COORDINATOR, ["25006"]), (SELF, []), (PUBLIC, [])],
+)
+def test_who_could_have_seen_more_is_told_that_the_switch_is_mute(
+    scene: Scene, who: str, told: list[str]
+) -> None:
+    """VIS-7: once a transaction, though rows and statements are many; nothing is taken from him."""
+    scene.world.do(WIDEN, scene.world.organisation)
+    for _ in range(2):
+        scene.world.mentor(FAR_OFF)
+    heard: list[tuple[str | None, str | None]] = []
+    with scene.world.acting_as(scene.people[who]) as client:
+        client.conn.add_notice_handler(
+            lambda notice: heard.append((notice.sqlstate, notice.message_hint))
+        )
+        client.do("set transaction read only")
+        for _ in range(2):
+            client.rows("select id from public.peer_mentors")
+
+    assert [sqlstate for sqlstate, _ in heard] == told
+    assert all("POST" in (hint or "") for _, hint in heard)
+
+
 @pytest.mark.parametrize("table", ["audit_log", "widened_reads"])
 @pytest.mark.parametrize(
     "role", ["anon", "authenticated", "service_role", "peermentor_worker", "peermentor_api"]
