@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from outbox.clock import SystemClock
 from outbox.declared import ENGINE_TOPICS, check_app
+from outbox.durations import wrong_with
 from outbox.errors import HandlerInvalid, MessageClassInvalid, UsageError
 from outbox.handler import Handler
 from outbox.retention import Retention
@@ -96,10 +97,13 @@ class App:
         doctor: Examine | None = None,
     ) -> None:
         check_app(name, histories)
-        if due_age_max <= timedelta(0) or blocked_max < due_age_max:
+        for term, given in (("due_age_max", due_age_max), ("blocked_max", blocked_max)):
+            if (wrong := wrong_with(given)) is not None:
+                raise UsageError(f"App {name!r}: {term} {wrong}")
+        if blocked_max < due_age_max:
             raise UsageError(
                 f"App {name!r}: due_age_max is {due_age_max} and blocked_max {blocked_max}; "
-                "the first must be above zero and the second no shorter"
+                "the second must be no shorter"
             )
         self.due_age_max, self.blocked_max = due_age_max, blocked_max
         self.settings, self.retention, self.doctor = settings, retention, doctor
@@ -160,8 +164,8 @@ class App:
         """Register a saga: it becomes the handler `saga.name`, reached like any other."""
         from outbox.saga.runner import saga_handler  # noqa: PLC0415 - the runner needs the app's catalogue
 
-        self._sagas[saga.name] = saga
         self.add(saga_handler(saga, self))
+        self._sagas[saga.name] = saga
 
     def message_class(self, topic: str, version: int) -> type[Message] | None:
         """The class that reads `topic` at `version`; None when this code does not know it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from outbox.durations import wrong_with
 from outbox.errors import PolicyInvalid
 
 if TYPE_CHECKING:
@@ -29,14 +30,18 @@ class Breaker:
 
     def __post_init__(self) -> None:
         """Refuse what could never open, or would open at once."""
+        for term in ("window", "probe_after", "probe_after_max"):
+            if (wrong := wrong_with(getattr(self, term))) is not None:
+                raise PolicyInvalid(f"{term} {wrong}")
         if self.failures_min < 1:
             raise PolicyInvalid(f"failures_min is {self.failures_min}, it must be at least 1")
         if not 0 < self.share <= 1:
             raise PolicyInvalid(f"share is {self.share}, it must be above 0 and at most 1")
-        if self.window <= timedelta(0) or self.probe_after <= timedelta(0):
-            raise PolicyInvalid("window and probe_after must be above zero")
         if self.probe_after_max < self.probe_after:
-            raise PolicyInvalid("probe_after_max must not be below probe_after")
+            raise PolicyInvalid(
+                f"probe_after_max is {self.probe_after_max}, it must not be below probe_after, "
+                f"which is {self.probe_after}"
+            )
 
     def describe(self) -> str:
         """One line for `outbox explain`."""

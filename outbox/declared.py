@@ -53,10 +53,10 @@ def check_app(name: object, histories: Iterable[SchemaHistory]) -> None:
             )
 
 
-def check_handler(handler: Handler, terms: dict[str, type]) -> None:
+def check_handler(handler: Handler, terms: dict[str, type], optional: dict[str, type]) -> None:
     """Raise `HandlerInvalid` on a name that is not free or a term of the wrong type.
 
-    `terms` are the fields whose type is one class.
+    `terms` are the fields whose type is one class, `optional` those that may be None as well.
     """
     _check_name(handler)
     _check_messages(handler)
@@ -67,6 +67,11 @@ def check_handler(handler: Handler, terms: dict[str, type]) -> None:
                 handler.name,
                 f"{term} is {_named(given)}, it must be {_shown(wanted)}",
             )
+    for term, wanted in optional.items():
+        given = getattr(handler, term)
+        if given is not None and not isinstance(given, wanted):
+            problem = f"{term} is {_named(given)}, it must be {_shown(wanted)} or None"
+            raise HandlerInvalid(handler.name, problem)
 
 
 def check_calls(handler: Handler) -> None:

@@ -12,14 +12,15 @@ from psycopg import AsyncConnection
 
 from outbox.breaker import BY_EFFECT, Breaker
 from outbox.declared import check_calls, check_handler
-from outbox.errors import HandlerInvalid
+from outbox.durations import wrong_with
+from outbox.errors import HandlerInvalid, PolicyInvalid
 from outbox.outcome import AnyOutcome, Dead, Outcome, Retry, Unknown
+from outbox.rate import Rate
 from outbox.retry import Backoff, Exponential, RetryPolicy
 
 if TYPE_CHECKING:
     from outbox.message import Message
     from outbox.outcome import Json
-    from outbox.rate import Rate
 
 LEASE_MARGIN = timedelta(seconds=10)
 """A lease is the handler's timeout and this margin, for the settlement and the way to it."""
@@ -158,7 +159,7 @@ class Probe:
 
     It is asked after `backoff.after(1)`, then after each answer that it cannot tell, at most
     `asks_max` times; a question that raises or takes longer than the handler's timeout was not
-    answered.
+    answered. Raises `PolicyInvalid`.
     """
 
     ask: Callable[[Any, Attempt], Awaitable[Answer]]
@@ -166,6 +167,13 @@ class Probe:
         default_factory=lambda: Exponential(first=timedelta(seconds=10), factor=3.0)
     )
     asks_max: int = 6
+
+    def __post_init__(self) -> None:
+        """Refuse to ask never."""
+        if self.asks_max < 1:
+            raise PolicyInvalid(
+                f"asks_max is {self.asks_max}, it must be at least 1; to ask nobody, give no probe"
+            )
 
 
 _TYPES: dict[str, type] = {
@@ -176,7 +184,9 @@ _TYPES: dict[str, type] = {
     "concurrency": int,
     "batch_max": int,
     "lone_claims_max": int,
+    "after_dead": AfterDead,
 }
+_OPTIONAL: dict[str, type] = {"breaker": Breaker, "rate": Rate, "probe": Probe}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,13 +230,12 @@ class Handler:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, at start and not at three in the morning."""
-        check_handler(self, _TYPES)
-        if self.concurrency < 1 or self.batch_max < 1 or self.lone_claims_max < 1:
-            raise HandlerInvalid(
-                self.name, "concurrency, batch_max and lone_claims_max are at least 1"
-            )
-        if self.timeout <= timedelta(0):
-            raise HandlerInvalid(self.name, f"timeout is {self.timeout}, it must be above zero")
+        check_handler(self, _TYPES, _OPTIONAL)
+        for term in ("concurrency", "batch_max", "lone_claims_max"):
+            if (given := getattr(self, term)) < 1:
+                raise HandlerInvalid(self.name, f"{term} is {given}, it must be at least 1")
+        if (wrong := wrong_with(self.timeout)) is not None:
+            raise HandlerInvalid(self.name, f"timeout {wrong}")
         if self.effect is Effect.DATABASE and self.prepare is not None:
             raise HandlerInvalid(
                 self.name,
@@ -238,7 +247,9 @@ class Handler:
             )
         if self.blocks and self.order is not Order.KEYED:
             raise HandlerInvalid(
-                self.name, "after_dead=block is for keyed handlers; nothing else follows a delivery"
+                self.name,
+                f"after_dead is block and order is {self.order}; nothing but a keyed delivery is "
+                "followed by another: give order=Order.KEYED, or leave after_dead out",
             )
         self._check_doubts()
         problem = self.retry.problem(ambiguous=self.effect is Effect.AMBIGUOUS)
@@ -251,10 +262,20 @@ class Handler:
         if doubts and self.effect is not Effect.AMBIGUOUS:
             raise HandlerInvalid(
                 self.name,
-                "only AMBIGUOUS handlers have unknown outcomes to ask about or repeat",
+                f"its effect is {self.effect}, and `unknown` or `probe` is given; only AMBIGUOUS "
+                "handlers have unknown outcomes to ask about or repeat",
+            )
+        if not isinstance(self.unknown, UnknownPolicy) and not callable(self.unknown):
+            raise HandlerInvalid(
+                self.name,
+                f"unknown is a {type(self.unknown).__name__}, it must be one of "
+                f"{', '.join(f'UnknownPolicy.{one.name}' for one in UnknownPolicy)} or an async "
+                "function",
             )
         if self.unknown is UnknownPolicy.PROBE and self.probe is None:
-            raise HandlerInvalid(self.name, "unknown=PROBE needs probe=Probe(ask=...)")
+            raise HandlerInvalid(
+                self.name, "unknown is probe and nobody is asked; give probe=Probe(ask=...)"
+            )
 
     @property
     def lease(self) -> timedelta:

@@ -99,7 +99,7 @@ def _checked_version(cls: type[Message], version: Any) -> int:
         problem = f"version is a {type(version).__name__}, it must be an int from 1"
         raise MessageClassInvalid(cls.__name__, problem)
     if version < 1:
-        raise MessageClassInvalid(cls.__name__, f"version {version} is below 1")
+        raise MessageClassInvalid(cls.__name__, f"version {version} is below 1; count from 1")
     return version
 
 
@@ -108,5 +108,5 @@ def _checked_window(cls: type[Message], window: Any) -> timedelta | None:
         problem = f"dedup_window is a {type(window).__name__}, it must be a timedelta"
         raise MessageClassInvalid(cls.__name__, problem)
     if window is not None and window <= timedelta(0):
-        raise MessageClassInvalid(cls.__name__, f"dedup_window {window} is not above zero")
+        raise MessageClassInvalid(cls.__name__, f"dedup_window is {window}, it must be above zero")
     return window

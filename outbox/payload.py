@@ -101,7 +101,7 @@ def _check_value(topic: str, value: Any, path: str) -> None:
     if isinstance(value, datetime) and value.tzinfo is None:
         raise NaiveDatetime(path)
     if isinstance(value, float) and not math.isfinite(value):
-        raise PayloadInvalid(topic, f"{path} is {value}, which is not JSON")
+        raise PayloadInvalid(topic, f"{path} is {value}, which is not JSON; give a finite number")
     for step, inner in _inside(value):
         _check_value(topic, inner, path + step)
 

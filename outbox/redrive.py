@@ -228,8 +228,11 @@ async def set_paused(  # noqa: PLR0913 - who does what to whom, and why
     Who did it and why is appended to the audit in the same transaction; `why` may be empty only for
     a resumption.
     """
-    if not actor.strip() or (paused and not why.strip()):
-        raise TermInvalid("actor and why", "must not be empty: say who pauses and why")
+    for term, given, needed in (("actor", actor, True), ("why", why, paused)):
+        if needed and not given.strip():
+            raise TermInvalid(
+                term, f"is {given!r}; say who {'pauses' if paused else 'resumes'} {handler} and why"
+            )
     params = {"handler": handler, "paused": paused, "actor": actor, "why": why, "now": now}
     async with conn.transaction():
         if (await conn.execute(PAUSE_DESTINATION, params)).rowcount == 0:

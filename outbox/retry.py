@@ -11,6 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
+from outbox.durations import wrong_with
 from outbox.errors import (
     AttemptError,
     CredentialsRejected,
@@ -41,8 +42,11 @@ class Exponential:
 
     def __post_init__(self) -> None:
         """Refuse waits that shrink."""
-        if self.first <= timedelta(0) or self.factor < 1 or self.cap < self.first:
-            raise PolicyInvalid(f"{self}: first above zero, factor at least 1, cap not below first")
+        for term in ("first", "cap"):
+            if (wrong := wrong_with(getattr(self, term))) is not None:
+                raise PolicyInvalid(f"{self}: {term} {wrong}")
+        if self.factor < 1 or self.cap < self.first:
+            raise PolicyInvalid(f"{self}: factor at least 1, cap not below first")
 
     def after(self, failures: int) -> timedelta:
         """The wait after failure `failures` (1 or more), before jitter."""
@@ -105,8 +109,8 @@ class Terms:
             )
         if not 0 <= self.jitter <= 1:
             raise PolicyInvalid(f"jitter is {self.jitter}; it is a share from 0 to 1")
-        if self.age_max is not None and self.age_max <= timedelta(0):
-            raise PolicyInvalid(f"age_max is {self.age_max}; it must be above zero")
+        if self.age_max is not None and (wrong := wrong_with(self.age_max)) is not None:
+            raise PolicyInvalid(f"age_max {wrong}; leave it out to try again for ever")
 
     def describe(self) -> str:
         """One line for `outbox explain`."""
@@ -136,11 +140,12 @@ class Rule:
                 f"{self.error.__name__} says by itself what becomes of it; give it no rule"
             )
         if self.terms is not None and self.then is not Then.RETRY:
-            raise PolicyInvalid(f"{self.error.__name__}: only {Then.RETRY} has terms")
-        if self.hold <= timedelta(0):
             raise PolicyInvalid(
-                f"{self.error.__name__}: hold is {self.hold}; it must be above zero"
+                f"{self.error.__name__} has terms and becomes {self.then}; "
+                f"only {Then.RETRY} has terms"
             )
+        if (wrong := wrong_with(self.hold)) is not None:
+            raise PolicyInvalid(f"{self.error.__name__}: hold {wrong}")
 
     def describe(self) -> str:
         """One line for `outbox explain`."""
@@ -170,7 +175,8 @@ class RetryPolicy(Terms):
             raise PolicyInvalid(f"{', '.join(twice)} has two rules; each type has one")
         if self.otherwise is Then.HOLD:
             raise PolicyInvalid(
-                "otherwise is hold; what nobody expected says nothing of all others"
+                "otherwise is hold; what nobody expected says nothing of all others: "
+                "give retry, dead or unknown"
             )
 
     def rule_for(self, kind: type[BaseException]) -> Rule | None:

@@ -107,7 +107,10 @@ def dead_dismiss(  # noqa: PLR0913, PLR0917 - the options of one command
 ) -> None:
     """Close dead letters for good; messages and receipts stay."""
     if (delivery is None) == (group is None):
-        raise ConfigurationError("give --delivery ID (repeatable) or --group ID")
+        given = "neither" if delivery is None else "both"
+        raise ConfigurationError(
+            f"{given} of --delivery ID (repeatable) and --group ID was given; give one of them"
+        )
     chosen = Selection(delivery_ids=_ids(delivery), failure_group=group)
     app = current_app(context)
 
@@ -147,7 +150,9 @@ def redrive_command(  # noqa: PLR0913, PLR0917 - the options of one command
     if [bool(delivery), group is not None, handler is not None, every].count(True) != 1:
         raise ConfigurationError("give one of --delivery ID, --group ID, --handler H or --all")
     if since is not None and handler is None:
-        raise ConfigurationError("--since goes with --handler")
+        raise ConfigurationError(
+            f"--since is {since!r} and goes with --handler H alone; give that too"
+        )
     chosen = Selection(
         delivery_ids=_ids(delivery), failure_group=group, handler=handler,
         since=_instant(context, since),
@@ -181,7 +186,7 @@ def redrive_lines(done: Redrive, *, canary: bool) -> list[str]:
         return [*lines, f"{done.found} {'would be ' * done.dry_run}redriven{_strangers(done)}"]
     rest = done.found - len(done.raised)
     lines.append(f"operation {done.operation_id}: {len(done.raised)} of {done.found} redriven now")
-    if canary:
+    if canary and done.raised:
         lines.append(
             f"delivery {done.raised[0]} is the canary; relays redrive the other {rest} when it was "
             "done, and none of them if it dies"
@@ -261,12 +266,12 @@ def _instant(context: typer.Context, since: str | None) -> datetime | None:
     """An instant, or that long before now."""
     if since is None:
         return None
-    if since[:-1].isdigit() and since[-1] in _UNITS:
-        now = current_app(context).clock.now()
-        return now - timedelta(**{_UNITS[since[-1]]: int(since[:-1])})
     try:
+        if since[:-1].isdecimal() and since[-1] in _UNITS:
+            now = current_app(context).clock.now()
+            return now - timedelta(**{_UNITS[since[-1]]: int(since[:-1])})
         instant = datetime.fromisoformat(since)
-    except ValueError:
+    except (ValueError, OverflowError):  # no instant, or before there were any
         instant = datetime.min  # noqa: DTZ901 - refused below
     if instant.tzinfo is None:
         raise ConfigurationError(
@@ -280,7 +285,7 @@ def _per_second(pace: str | None) -> int | None:
     if pace is None:
         return None
     number = pace.removesuffix("/s")
-    if not number.isdigit() or int(number) < 1:
+    if not number.isdecimal() or int(number) < 1:
         raise ConfigurationError(f"--pace {pace!r} is not like 20/s, a whole number from 1")
     return int(number)
 

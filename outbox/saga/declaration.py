@@ -134,7 +134,8 @@ class Saga(Generic[S]):
             if version not in self.upcasters:
                 raise SagaInvalid(
                     self.name,
-                    f"states stored at version {version} have no upcaster to {version + 1}",
+                    f"states stored at version {version} have no upcaster to {version + 1}; "
+                    f"give one as upcasters[{version}]",
                 )
 
     def _check_correlation(self, message: type[Message]) -> None:
@@ -143,7 +144,8 @@ class Saga(Generic[S]):
             if correlate not in message.model_fields:
                 raise SagaInvalid(
                     self.name,
-                    f"{message.__name__} cannot be correlated: it has no field {correlate!r}",
+                    f"{message.__name__} cannot be correlated: it has no field {correlate!r}; "
+                    f"it has {', '.join(message.model_fields) or 'none'}",
                 )
         elif isinstance(correlate, Mapping) and message not in correlate:
             raise SagaInvalid(

@@ -87,7 +87,8 @@ async def rearm(  # noqa: PLR0913 - who does what to whom, and why
 def _check(saga: Saga[Any], key: str, *, actor: str, why: str) -> None:
     for name, text in (("actor", actor), ("why", why)):
         if not text.strip() or len(text) > NOTE_CHARS_MAX:
-            problem = f"{name} takes 1 to {NOTE_CHARS_MAX} characters"
+            given = f"has {len(text)} characters" if text.strip() else "is empty"
+            problem = f"{name} {given}; give 1 to {NOTE_CHARS_MAX} characters"
             raise ActRefused(saga.name, key, problem)
 
 

@@ -106,7 +106,7 @@ class Steps(Generic[M]):
         Raises `SagaInvalid`.
         """
         if any(step.name == name for step in self.steps):
-            raise SagaInvalid(self.name, f"two steps are named {name!r}")
+            raise SagaInvalid(self.name, f"two steps are named {name!r}; give each its own name")
         step = Step(name, command, make or self._copying(command), within)
         return replace(self, steps=(*self.steps, step))
 

@@ -331,7 +331,8 @@ def _copied(
     """The application in the lab's time. `real` None: handlers are left to the memory's engine."""
     named = set(real or ())
     if unknown := sorted(named - set(app.handlers)):
-        raise UsageError(f"there is no handler {', '.join(unknown)}")
+        known = ", ".join(sorted(app.handlers)) or "none"
+        raise UsageError(f"there is no handler {', '.join(unknown)}; there are {known}")
     terms: dict[str, Any] = {"lifespan": app.lifespan} if named else {}
     copied = App(app.name, clock=clock, **terms)
     for name, handler in app.handlers.items():

@@ -394,11 +394,17 @@ def test_a_tally_forgets_what_is_older_than_two_windows() -> None:
 
 
 @pytest.mark.parametrize(
-    "terms",
-    [{"failures_min": 0}, {"share": 0.0}, {"window": timedelta(0)}, {"probe_after_max": SECOND}],
+    ("terms", "says"),
+    [
+        ({"failures_min": 0}, "failures_min is 0, it must be at least 1"),
+        ({"share": 0.0}, "share is 0.0, it must be above 0"),
+        ({"window": timedelta(0)}, "window is 0:00:00, it must be above zero"),
+        ({"probe_after": 5}, r"probe_after is 5 \(int\), it must be a timedelta above zero"),
+        ({"probe_after_max": SECOND}, "probe_after_max is 0:00:01, .* which is 0:00:05"),
+    ],
 )
-def test_terms_that_cannot_work_are_refused(terms: dict[str, Any]) -> None:
-    with pytest.raises(PolicyInvalid, match="must"):
+def test_terms_that_cannot_work_are_refused(terms: dict[str, Any], says: str) -> None:
+    with pytest.raises(PolicyInvalid, match=says):
         Breaker(**terms)
 
 

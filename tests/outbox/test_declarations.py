@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from outbox import App, Done, Effect, Message
+from outbox import AfterDead, App, Done, Effect, Message, UnknownPolicy
 from outbox.errors import HandlerInvalid, MessageClassInvalid
 from tests.outbox.shop import OrderPlaced, StockChanged, count_order, made, mailer, nothing
 
@@ -36,7 +36,7 @@ MESSAGES: list[tuple[dict[str, Any], str]] = [
     ({"topic": "order.placed", "version": True}, "version is a bool"),
     ({"topic": "order.placed", "verson": 2}, "no term verson; there are topic, version and"),
     ({"topic": "order.placed", "dedup_window": 60}, "dedup_window is a int, it must be a timed"),
-    ({"topic": "order.placed", "dedup_window": -SECOND}, "is not above zero"),
+    ({"topic": "order.placed", "dedup_window": -SECOND}, "is -1 day.*, it must be above zero"),
 ]
 
 
@@ -98,7 +98,22 @@ HANDLERS: list[tuple[dict[str, Any], str]] = [
     ({"timeout": -SECOND}, "it must be above zero"),
     ({"concurrency": "4"}, "concurrency is a str, it must be a int"),
     ({"concurrency": True}, "concurrency is a bool, it must be a int"),
-    ({"concurrency": 0}, "at least 1"),
+    ({"concurrency": 0}, "concurrency is 0, it must be at least 1"),
+    ({"lone_claims_max": -1}, "lone_claims_max is -1, it must be at least 1"),
+    ({"after_dead": "block"}, "after_dead is a str, it must be one of AfterDead.SKIP"),
+    (
+        {"after_dead": AfterDead.BLOCK},
+        "after_dead is block and order is none; .* order=Order.KEYED",
+    ),
+    ({"breaker": True}, "breaker is a bool, it must be a Breaker or None"),
+    ({"rate": 5}, "rate is a int, it must be a Rate or None"),
+    ({"probe": nothing}, "probe is a function, it must be a Probe or None"),
+    ({"unknown": UnknownPolicy.PROBE}, "its effect is idempotent, and `unknown` or `probe` is"),
+    (
+        {"effect": Effect.AMBIGUOUS, "unknown": "hold"},
+        "unknown is a str, it must be one of UnknownPolicy.HOLD, .* or an async function",
+    ),
+    ({"effect": Effect.AMBIGUOUS, "unknown": UnknownPolicy.PROBE}, "nobody is asked; give probe="),
     ({"call": None}, "call is a NoneType, it must be an async function"),
     ({"call": a_plain_one}, "call is a plain function, it must be an async one"),
     ({"call": count_order}, "IDEMPOTENT is called with .message, attempt.: missing a required"),

@@ -46,9 +46,15 @@ async def test_a_handler_that_is_not_there_leaves_no_trace(opened: Opened, rows:
     assert rows("select count(*) from outbox.operation") == before
 
 
-@pytest.mark.parametrize(("actor", "why"), [(" ", "because"), ("ada", "")])
-async def test_a_pause_says_who_and_why(opened: Opened, actor: str, why: str) -> None:
+@pytest.mark.parametrize(
+    ("actor", "why", "says"),
+    [
+        (" ", "because", "actor is ' '; say who"),
+        ("ada", "", "why is ''; say who pauses mailer and"),
+    ],
+)
+async def test_a_pause_says_who_and_why(opened: Opened, actor: str, why: str, says: str) -> None:
     box = await opened(mailer())
 
-    with pytest.raises(TermInvalid, match="say who pauses and why"):
+    with pytest.raises(TermInvalid, match=says):
         await pause(box, actor, why)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,7 @@ from outbox import (
     Ladder,
     OutcomeUnknown,
     PermanentFailure,
+    Probe,
     Rate,
     Retry,
     RetryPolicy,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECOND = timedelta(seconds=1)
+UNTYPED: Any = 60
 PLAIN = RetryPolicy(attempts_max=3, backoff=Ladder((10, 60)), jitter=0.0)
 
 
@@ -236,14 +238,19 @@ def test_what_no_line_names_has_a_default() -> None:
         (lambda: RetryPolicy(otherwise=Then.HOLD), "otherwise is hold"),
         (lambda: RetryPolicy(table=(Rule(KeyError, Then.DEAD),) * 2), "KeyError has two rules"),
         (lambda: Rule(Bounced, Then.RETRY), "says by itself"),
-        (lambda: Rule(KeyError, Then.DEAD, Terms()), "only retry has terms"),
+        (
+            lambda: Rule(KeyError, Then.DEAD, Terms()),
+            "KeyError has terms and becomes dead; only retry has",
+        ),
         (lambda: Rule(KeyError, Then.HOLD, hold=0 * SECOND), "above zero"),
         (lambda: Ladder(()), "at least one wait"),
         (lambda: Exponential(factor=0.5), "factor at least 1"),
-        (lambda: Exponential(first=0 * SECOND), "first above zero"),
+        (lambda: Exponential(first=0 * SECOND), "first is 0:00:00, it must be above zero"),
         (lambda: Exponential(first=2 * SECOND, cap=SECOND), "cap not below first"),
         (lambda: Ladder((1, -1)), "none below zero"),
         (lambda: Rate(0), "above zero"),
+        (lambda: Exponential(cap=UNTYPED), r"cap is 60 \(int\), it must be a timedelta above zero"),
+        (lambda: Probe(UNTYPED, asks_max=0), "asks_max is 0, it must be at least 1"),
     ],
 )
 def test_a_policy_that_cannot_work_is_refused(make: Callable[[], object], says: str) -> None:
@@ -334,7 +341,10 @@ def test_what_is_wrong_with_a_policy_is_said_in_whole_sentences() -> None:
         PolicyInvalid, match=r"^KeyError, OSError has two rules; each type has one$"
     ):
         RetryPolicy(table=twice)
-    expected = "otherwise is hold; what nobody expected says nothing of all others"
+    expected = (
+        "otherwise is hold; what nobody expected says nothing of all others: "
+        "give retry, dead or unknown"
+    )
     with pytest.raises(PolicyInvalid, match=f"^{expected}$"):
         RetryPolicy(otherwise=Then.HOLD)
     assert RetryPolicy(otherwise=Then.UNKNOWN).problem(ambiguous=False) == (

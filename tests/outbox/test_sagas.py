@@ -31,7 +31,7 @@ from outbox import (
     Withdrawn,
     publish,
 )
-from outbox.errors import SagaInvalid
+from outbox.errors import HandlerInvalid, SagaInvalid
 from outbox.saga import queries as saga_queries
 from outbox.testing import OutboxHarness
 from tests.outbox.shop import MINUTE, SECOND, OrderPlaced, made, mailer
@@ -131,6 +131,16 @@ def application(depot: Depot, **terms: Any) -> App:
     app = made(mailer(depot, name="depot", messages=(Ship,)))
     app.add_saga(checkout(**terms))
     return app
+
+
+def test_a_saga_whose_name_is_taken_leaves_nothing_behind() -> None:
+    """Else the application would report to a saga that nothing reaches."""
+    app = made(mailer(name="checkout"))
+
+    with pytest.raises(HandlerInvalid, match="'checkout': the name is taken"):
+        app.add_saga(checkout())
+
+    assert not app.sagas
 
 
 @pytest.fixture
