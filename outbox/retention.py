@@ -19,6 +19,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from outbox import queries_retention as queries
+from outbox.durations import wrong_with
 from outbox.errors import ConfigurationError
 from outbox.settlement import facts_of
 
@@ -40,6 +41,9 @@ SAGAS_WINDOW = 100
 
 PRUNE_EVERY_SECONDS = 3_600.0
 
+_BOUNDS = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled)
+"""What ends a statement that waited or took too long; what else is operational is an outage."""
+
 REST_SHARE = 4
 """After a statement a relay rests this many times as long as it took."""
 
@@ -59,9 +63,9 @@ class Retention:
 
     def __post_init__(self) -> None:
         """Refuse terms that contradict each other."""
-        if min(self.messages, self.sagas) <= timedelta(0):
-            msg = "retention: messages and sagas are kept for more than no time"
-            raise ConfigurationError(msg)
+        for term in ("messages", "receipts", "sagas"):
+            if (wrong := wrong_with(getattr(self, term))) is not None:
+                raise ConfigurationError(f"retention: {term} {wrong}")
         if self.receipts < self.messages:
             raise ConfigurationError(
                 f"retention: receipts are kept for {self.receipts} and messages for "
@@ -93,9 +97,9 @@ async def prune(
                     if not await queries.take_prune_turn(conn):
                         return gone
                     looked = await look(place)
-            except psycopg.OperationalError:
-                raise
-            except psycopg.Error as error:  # somebody's foreign key, say
+            except psycopg.Error as error:  # somebody's foreign key or lock, say
+                if isinstance(error, psycopg.OperationalError) and not isinstance(error, _BOUNDS):
+                    raise
                 log.error("retention.refused", kind=kind, **facts_of(error))  # noqa: TRY400
                 break
             gone[kind] += looked.gone

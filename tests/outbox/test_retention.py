@@ -38,10 +38,16 @@ async def one_done(box: OutboxHarness, number: int = 1, **terms: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "terms", [{"messages": timedelta(0)}, {"messages": 9 * DAY, "receipts": DAY}, {"sagas": -DAY}]
+    ("terms", "says"),
+    [
+        ({"messages": timedelta(0)}, "messages is 0:00:00, it must be above zero"),
+        ({"messages": 9 * DAY, "receipts": DAY}, "receipts are kept for 1 day, 0:00:00 and mess"),
+        ({"sagas": -DAY}, "sagas is -1 day, 0:00:00, it must be above zero"),
+        ({"receipts": 90}, r"receipts is 90 \(int\), it must be a timedelta"),
+    ],
 )
-def test_terms_that_contradict_each_other_are_refused(terms: Any) -> None:
-    with pytest.raises(ConfigurationError, match="retention"):
+def test_terms_that_contradict_each_other_are_refused(terms: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"retention: {says}"):
         Retention(**terms)
 
 
@@ -191,6 +197,23 @@ async def test_pruning_waits_for_no_row_that_somebody_holds(opened: Opened, data
 
         assert (await pruned(box))["messages"] == 1
 
+    assert (await pruned(box))["messages"] == 1
+
+
+async def test_a_kind_that_is_locked_keeps_no_other_from_going(
+    opened: Opened, database: str
+) -> None:
+    """As while somebody alters a table: it waits a second, and the rest goes all the same."""
+    box = await opened(mailer())
+    await box.publish(OrderPlaced(order_id=1), dedup_key="once")
+    await box.settle(await box.claim_one(), Done())
+    box.advance(8 * DAY)
+    async with await psycopg.AsyncConnection.connect(database) as other:
+        await other.execute("lock table outbox.message in access exclusive mode")
+
+        gone = await pruned(box)
+
+    assert (gone["messages"], gone["dedup_keys"]) == (0, 1)
     assert (await pruned(box))["messages"] == 1
 
 
