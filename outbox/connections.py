@@ -60,6 +60,26 @@ class Places:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Conn]:
         """A connection for work that may take long."""
-        shared = self._own.locked() and not self._shared.locked()
-        async with self._shared if shared else self._own, self._pool.connection() as conn:
-            yield conn
+        place = await self._take()
+        try:
+            async with self._pool.connection() as conn:
+                yield conn
+        finally:
+            place.release()
+
+    async def _take(self) -> asyncio.Semaphore:
+        """Take a place: the lane's own if it is free, else whichever becomes free first."""
+        for place in (self._own, self._shared):
+            if not place.locked():
+                await place.acquire()  # at once
+                return place
+        waits = {asyncio.create_task(one.acquire()): one for one in (self._own, self._shared)}
+        taken: asyncio.Semaphore | None = None
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            taken = next(place for wait, place in waits.items() if wait.done())
+            return taken
+        finally:
+            for wait, place in waits.items():
+                if not wait.cancel() and place is not taken:  # it got one as well
+                    place.release()

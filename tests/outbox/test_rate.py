@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from outbox import (
     publish,
     queries_cluster,
 )
+from outbox.connections import Places
 from outbox.errors import UsageError
 from outbox.rate import Budget
 from tests.outbox.shop import SECOND, OrderPlaced, mailer, nothing
@@ -98,6 +100,32 @@ def test_a_budget_fills_up_to_its_burst_and_no_clock_runs_backwards() -> None:
     budget.spend(-5)
 
     assert (empty, wait, back, full, budget.free()) == (0, SECOND / 10, 0, 2, 2)
+
+
+async def test_whoever_waits_for_a_place_takes_the_first_that_is_free(opened: Opened) -> None:
+    """The lane's own may be held by what hangs; and who stops waiting leaves no place taken."""
+    box = await opened(mailer())
+    pool, shared = box.relay.pool, asyncio.Semaphore(1)
+    places, others = Places(pool, shared), Places(pool, shared)
+    async with AsyncExitStack() as own, AsyncExitStack() as common, AsyncExitStack() as waited:
+        await own.enter_async_context(places.connection())
+        await common.enter_async_context(places.connection())
+        gives_up = asyncio.create_task(waited.enter_async_context(places.connection()))
+        waits = asyncio.create_task(waited.enter_async_context(places.connection()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gives_up.cancel()
+        await common.aclose()
+        async with asyncio.timeout(5):
+            await waits
+        both_taken = not places.free
+        await own.aclose()
+        async with places.connection(), others.connection():
+            all_taken = not places.free and others._own.locked()
+    async with others.connection(), others.connection():
+        none_left = others.free
+
+    assert (both_taken, all_taken, none_left, places.free) == (True, True, False, True)
 
 
 async def test_handlers_that_hang_in_their_transactions_leave_the_others_connections(
