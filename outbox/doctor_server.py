@@ -95,12 +95,13 @@ def check_server(facts: Facts) -> Iterator[Finding]:
             "nothing can be published or settled here",
             "point DATABASE_URL at the primary",
         )
-    if server.default_isolation not in {"read committed", "repeatable read"}:
+    if server.default_isolation != "read committed":
         yield warning(
             "server",
             f"default_transaction_isolation is {server.default_isolation}",
-            "claims of several relays fail with serialization errors instead of passing on",
-            "set it to read committed for the relay's role",
+            "behind a pooler, where a relay cannot choose, its claims see what others have settled "
+            "since as still there, and fail; so do commands, and so may your own transactions",
+            "set it to read committed for the roles that relay and operate",
         )
 
 

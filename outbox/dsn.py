@@ -90,6 +90,9 @@ def sqlalchemy_url(url: str) -> str:
 def relay_options(dsn: str, idle_max: timedelta) -> str:
     """`options` for sessions that keep time in UTC, compile nothing and walk an index.
 
+    Each statement sees what was committed before it, whatever the database's default is: a claim
+    asks with its second statement what the first could not have seen (P5).
+
     A transaction idle for `idle_max`, the longest lease, is ended by the server: a relay that
     stalls, or is cut off unnoticed, would keep what it has locked for as long as that lasts.
 
@@ -106,7 +109,7 @@ def relay_options(dsn: str, idle_max: timedelta) -> str:
     idle_ms = int(idle_max.total_seconds() * 1000)
     ours = (
         "-c jit=off -c timezone=UTC -c enable_seqscan=off -c enable_bitmapscan=off"
-        " -c random_page_cost=1.1"
+        " -c random_page_cost=1.1 -c default_transaction_isolation=read\\ committed"
     )
     ours += f" -c idle_in_transaction_session_timeout={idle_ms}"
     return f"{given} {ours}".strip()

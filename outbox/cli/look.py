@@ -18,6 +18,8 @@ from outbox.explain import Explanation, explain, explain_message
 from outbox.handler import Effect
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from outbox.app import App
 
 
@@ -75,7 +77,10 @@ async def _status(app: App) -> dict[str, Any]:
         now = app.clock.sql_now()
         states = {one.handler: one for one in await inspection.destinations(conn)}
         handlers = [
-            {**asdict(row), "destination": describe_destination(states.get(row.handler))}
+            {
+                **asdict(row),
+                "destination": describe_destination(states.get(row.handler), app.clock.now()),
+            }
             for row in await inspection.census(conn, now=now)
         ]
         relays = [
@@ -94,8 +99,8 @@ async def _status(app: App) -> dict[str, Any]:
         }
 
 
-def describe_destination(state: inspection.DestinationState | None) -> str:
-    """One phrase for a destination's state."""
+def describe_destination(state: inspection.DestinationState | None, now: datetime) -> str:
+    """One phrase for a destination's state at `now`: a hold that is over is none."""
     if state is None:
         return "not registered"
     if state.paused_at is not None:
@@ -108,7 +113,7 @@ def describe_destination(state: inspection.DestinationState | None) -> str:
             f"{'probe under way' if state.breaker_probing else 'next probe'} "
             f"{state.breaker_probe_at:%H:%M:%S}"
         )
-    if state.held_until is not None:
+    if state.held_until is not None and state.held_until > now:
         return f"held until {state.held_until:%H:%M:%S} ({state.held_reason})"
     return "open"
 

@@ -16,7 +16,9 @@ from outbox import (
     Done,
     Effect,
     Outcome,
+    inspection,
 )
+from outbox.cli.look import describe_destination
 from outbox.queries_cluster import hold_destination
 from outbox.redrive import set_paused
 from tests.outbox.shop import MINUTE, SECOND, OrderPlaced, mailer
@@ -133,6 +135,20 @@ async def test_rejected_credentials_open_the_circuit_once_and_spend_nothing(
     assert strict.changes[0].hint == "clock skew 412 s"
     assert rows("select distinct attempts from outbox.delivery") == [(0,)]
     assert rows("select * from outbox.receipt") == []
+
+
+async def test_status_tells_of_a_hold_as_long_as_it_lasts(opened: Opened) -> None:
+    """Its row keeps the end of the last one."""
+    busy = Destination(DestinationHeld("quota", MINUTE))
+    box = await opened(mailer(busy.call))
+    await some_orders(box)
+    await box.drain()
+    async with box.relay.pool.connection() as conn:
+        (state,) = await inspection.destinations(conn)
+    now = box.clock.now()
+
+    assert describe_destination(state, now) == f"held until {now + MINUTE:%H:%M:%S} (quota)"
+    assert describe_destination(state, now + MINUTE) == "open"
 
 
 async def test_the_circuit_closes_when_the_check_passes(opened: Opened, rows: Rows) -> None:

@@ -242,6 +242,7 @@ def test_a_transaction_pooler_wants_an_address_of_its_own_for_the_bell() -> None
         ({"autovacuum": False}, Severity.ERROR, "autovacuum"),
         ({"read_only": True}, Severity.ERROR, "standby"),
         ({"default_isolation": "serializable"}, Severity.WARNING, "is serializable"),
+        ({"default_isolation": "repeatable read"}, Severity.WARNING, "is repeatable read"),
     ],
 )
 def test_settings_that_break_promises(change: Any, severity: Severity, words: str) -> None:

@@ -35,3 +35,23 @@ def test_a_relays_session_compiles_nothing_and_keeps_its_other_options(empty_dat
         jit = conn.execute("show jit").fetchone()
         work_mem = conn.execute("show work_mem").fetchone()
     assert (jit, work_mem) == (("off",), ("7MB",))
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_relays_statement_sees_what_was_committed_before_it(
+    empty_database: str, level: str
+) -> None:
+    """Whatever the database's default is; else it looked at a key as it was before its lease."""
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        name = conn.info.dbname
+        conn.execute(
+            f"alter database {name} set default_transaction_isolation = '{level}'".encode()
+        )
+    options = relay_options(empty_database, timedelta(seconds=30))
+    with (
+        psycopg.connect(empty_database) as plain,
+        psycopg.connect(empty_database, options=options) as relay,
+    ):
+        usual = plain.execute("show transaction_isolation").fetchone()
+        ours = relay.execute("show transaction_isolation").fetchone()
+    assert (usual, ours) == ((level,), ("read committed",))
