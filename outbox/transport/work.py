@@ -164,7 +164,7 @@ class WorkLane(Lane):
             starts_by, rows = await self._exchange(tickets, ids)
             self.pace.spend(len(rows) - len(ids))  # what is not under them any more is not called
             if rows:
-                batch = TicketedBatch(self, rows, starts_by, freed=self._freed.set)
+                batch = LeasedBatch(self, rows, starts_by, freed=self._freed.set)
                 task = asyncio.create_task(self._run(batch))
                 self._running[task] = batch
                 task.add_done_callback(self._ended)
@@ -219,16 +219,6 @@ class WorkLane(Lane):
         if rows:
             reach(CrashPoint.AFTER_CLAIM, self.handler.name)
         return rows
-
-
-@dataclass(slots=True)
-class TicketedBatch(LeasedBatch):
-    """One that says so each time a slot is free."""
-
-    def _over(self) -> None:
-        self.in_flight -= 1
-        if self.freed is not None:
-            self.freed()
 
 
 async def first_of(*events: asyncio.Event, seconds: float | None = None) -> None:
