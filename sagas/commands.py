@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -230,9 +231,9 @@ def reconcile_command(  # noqa: PLR0913, PLR0917 - the options of one command
         case Format.JSON:
             print_json([report.model_dump(mode="json") for report in reports])
         case Format.CSV:
-            for report in reports:
-                for row in reconcile.csv_rows(report):
-                    typer.echo(row)
+            for place, report in enumerate(reports):
+                for row in islice(reconcile.csv_rows(report), bool(place), None):  # one header
+                    typer.echo(row, nl=False)  # it ends itself
         case Format.HTML:
             from sagas.commands_reports import print_page  # noqa: PLC0415 - it stands on this one
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from sagas.reconcile import PortalRow, ReconciliationItem, ReconciliationReport
+    from sagas.run import Organisation
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,21 @@ async def visibility_states(
     async with conn.cursor(row_factory=class_row(OurState)) as cursor:
         await cursor.execute(statement("visibility_states"), params)
         return {state.mentor_id: state async for state in cursor}
+
+
+async def mentors_of_others(
+    conn: AsyncConnection[Any], organisation: Organisation, mentor_ids: Sequence[UUID]
+) -> set[UUID]:
+    """Those of `mentor_ids` whom another organisation on the same portal answers for."""
+    if not mentor_ids:
+        return set()
+    params = {
+        "mentor_ids": list(mentor_ids),
+        "organisation_id": organisation.id,
+        "channel": organisation.visibility_channel,
+    }
+    cursor = await conn.execute(statement("mentors_of_others"), params)
+    return {row[0] async for row in cursor}
 
 
 async def drift_of_runs(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
@@ -171,6 +171,7 @@ async def reconcile(  # noqa: PLR0913 - what is compared, when, and how far it m
     only where there was drift or the listing broke off.
     """
     ours = await queries_reconcile.visibility_states(conn, organisation.id, handler=PORTAL, now=now)
+    listing = await _own(conn, listing, organisation, ours)
     if listing.snapshot_at is not None:
         await queries_reconcile.record_observations(
             conn, listing.rows, snapshot_at=listing.snapshot_at
@@ -205,6 +206,15 @@ async def reconcile(  # noqa: PLR0913 - what is compared, when, and how far it m
     )
     await _keep(conn, report, organisation, run_id=run_id, light=light)
     return report
+
+
+async def _own(
+    conn: AsyncConnection[Any], listing: Listing, organisation: Organisation, ours: Collection[UUID]
+) -> Listing:
+    """The listing without whom another organisation on the same portal reports."""
+    strange = [row.mentor_id for row in listing.rows if row.mentor_id not in ours]
+    others = await queries_reconcile.mentors_of_others(conn, organisation, strange)
+    return replace(listing, rows=[row for row in listing.rows if row.mentor_id not in others])
 
 
 async def _keep(

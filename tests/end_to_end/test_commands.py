@@ -512,6 +512,18 @@ async def test_reconcile_ends_with_what_it_found(desk: Desk) -> None:
     assert broken["repaired"] == 0
 
 
+async def test_the_csv_of_several_organisations_is_one_table(desk: Desk) -> None:
+    """RCN-4: one header, and no line without a row; each mentor stands there once."""
+    there = await desk.world.organisation("NHF")
+    mentors = [(await desk.mentor(100))[0], await desk.world.mentor(there, days=100)]
+
+    ran = await desk.run("reconcile", "--dry-run", "--format", "csv")
+
+    header, *rows = ran.out.splitlines()
+    assert header.startswith("mentor_id,verdict,")
+    assert [row.split(",")[:2] for row in rows] == [[str(each), "missing"] for each in mentors]
+
+
 async def test_duplicates_are_listed_and_closed_with_a_note(desk: Desk) -> None:
     """RCN-7: a person looks, and says what was found."""
     assert "no duplicates wait" in (await desk.run("duplicates", "list")).out

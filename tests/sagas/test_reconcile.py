@@ -114,6 +114,25 @@ def listing(of: dict[str, UUID], *, complete: bool = True, at: datetime = NOW) -
     )
 
 
+async def test_two_organisations_on_one_portal_read_each_of_its_own(world: World) -> None:
+    """RCN-2, RCN-4: a mentor of the other is no orphan here; one whose organisation has left is."""
+    hlf, nhf = await world.organisation("HLF"), await world.organisation("NHF")
+    gone = await world.organisation("LHL", visibility_channel="none")
+    mentors = [await settled(world, each, visible=True) for each in (hlf, nhf, gone)]
+    rows = [
+        PortalRow(mentor, 4, visible=True, published_version=4, published_visible=True)
+        for mentor in mentors
+    ]
+
+    reports = [await compare(world, each, Listing(True, rows, NOW)) for each in (hlf, nhf)]
+
+    for report, mentor in zip(reports, mentors, strict=False):
+        assert {item.mentor_id: item.verdict for item in report.items} == {
+            mentor: Verdict.BEHIND, mentors[2]: Verdict.ORPHAN,
+        }  # fmt: skip
+        assert report.totals == {"behind": 1, "orphan": 1}
+
+
 async def test_drift_is_repaired_danger_first_and_orphans_only_reported(world: World) -> None:
     """RCN-3, RCN-8, T1.10."""
     organisation = await world.organisation()
