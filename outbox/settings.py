@@ -64,20 +64,25 @@ def load_settings(kind: type[BaseSettings]) -> Any:
     try:
         return kind()
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
-        )
+        wrong = "; ".join(f"{_variable(kind, e['loc'])}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"settings cannot be read: {wrong}") from None
 
 
 def shown_settings(settings: BaseSettings) -> Iterator[tuple[str, str]]:
     """Name and value for people; a secret shows only that it is set."""
     for name in type(settings).model_fields:
-        value = getattr(settings, name)
+        value, variable = getattr(settings, name), _variable(type(settings), (name,))
         if isinstance(value, SecretStr):
-            yield name.upper(), "set" if value.get_secret_value() else "empty"
+            yield variable, "set" if value.get_secret_value() else "empty"
         else:
-            yield name.upper(), "not set" if value is None else str(value)
+            yield variable, "not set" if value is None else str(value)
+
+
+def _variable(kind: type[BaseSettings], place: tuple[int | str, ...]) -> str:
+    """What a setting is called in the environment, its prefix included."""
+    named = ".".join(map(str, place))
+    own = bool(place) and place[0] in kind.model_fields
+    return f"{kind.model_config.get('env_prefix', '') if own else ''}{named}".upper()
 
 
 def find_app(given: str | None = None) -> App:

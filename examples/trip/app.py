@@ -1,7 +1,7 @@
 """The application: three who serve a trip, each with a table of its own, and the flow over them.
 
-Run it with `outbox --app examples.trip:app relay` on a database in which `TABLES` were made. The
-three stand for services outside; here they write rows, so that the example needs no network.
+The three stand for services outside; here they write rows, so that the example needs no network.
+The README shows how it is run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, sql
 
+from examples.trip.commands import commands
 from examples.trip.flow import TRIP
 from examples.trip.messages import (
     BookFlight,
@@ -21,11 +22,6 @@ from examples.trip.messages import (
 )
 from outbox import App, Attempt, Clock, Done, Effect, Handler, Message, Outcome, PermanentFailure
 
-TABLES = """
-create table flight (trip_id bigint primary key, state text not null);
-create table room (trip_id bigint primary key, state text not null);
-create table card (trip_id bigint primary key, state text not null);
-"""
 CARD_LIMIT_CENTS = 100_000
 
 
@@ -64,7 +60,7 @@ async def bank(message: Any, attempt: Attempt, conn: AsyncConnection[Any]) -> Ou
 
 def build(clock: Clock | None = None) -> App:
     """The application, in real time if no clock is given."""
-    made = App("trip", clock=clock)
+    made = App("trip", clock=clock, commands=commands)
     served: tuple[tuple[str, Any, tuple[type[Message], ...]], ...] = (
         ("airline", airline, (BookFlight, CancelFlight)),
         ("hotel", hotel, (BookRoom, CancelRoom)),

@@ -13,6 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, pool
@@ -69,6 +70,16 @@ def test_a_shop_is_run_by_the_engines_commands(empty_database: str) -> None:
     assert order == {"id": 1, "item": "teapot", "count": 1, "status": "confirmed", "mail": "done"}
     assert {row["handler"]: row["done"] for row in found["handlers"]} == {"mail": 1, "stock": 1}
     assert len(asked) == 1
+
+
+def test_settings_are_told_by_the_names_they_have_in_the_environment(empty_database: str) -> None:
+    """The shop's have a prefix; who reads `MAIL_URL` would set what nobody reads."""
+    told = outbox_of_the_shop(empty_database, "config", mail_url="http://mail.example/")
+
+    with pytest.raises(AssertionError, match="settings cannot be read: SHOP_MAIL_URL: "):
+        outbox_of_the_shop(empty_database, "config", mail_url="nowhere")
+    assert "SHOP_MAIL_URL = http://mail.example/\n" in told
+    assert "SHOP_MAIL_TOKEN = empty\n" in told
 
 
 def test_the_tables_are_what_the_migrations_make(empty_database: str) -> None:

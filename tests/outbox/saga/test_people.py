@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import outbox.cli
 from examples.trip import TRIP, build
-from examples.trip.app import TABLES
+from examples.trip.commands import TABLES
 from examples.trip.messages import TripOrdered
 from outbox import Decision, Message, Saga, SagaState, TimedOut, Timer, VirtualClock
 from outbox.cli.frame import engine

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from examples.trip.app import TABLES
+from examples.trip.commands import TABLES
 from examples.trip.messages import TripOrdered
 from outbox import publish
 
