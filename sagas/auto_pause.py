@@ -23,7 +23,7 @@ from sagas.results import SweepResult
 from sagas.tiers import LAPSED, window_date, window_start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
     from psycopg import AsyncConnection
@@ -67,10 +67,14 @@ async def sweep(
         await findings.note_missing(conn, organisation, missing, run)
     groups = pause_groups(_items(paused, resolved), run_id=run.run_id)
     opened = await notices.open_groups(conn, organisation, groups, run=run)
+    unheard = _of(opened.unsent) - _of(item for group in opened.groups for item in group.items)
+    given_back = [merged[each] for each in unheard if each in merged]
+    if given_back:  # nobody heard of the pause, so the night's lapsed reminder tells of it
+        await queries.release_reminders(conn, given_back)
     result = SweepResult(
         paused=len(paused),
         groups=len(opened.groups),
-        merged=len(merged),
+        merged=len(merged) - len(given_back),
         missing_coordinator=len(missing),
         failed=len(opened.unsent),
     )
@@ -108,6 +112,11 @@ async def _merge(
     return await queries.claim_reminders(
         conn, organisation.id, Audience.COORDINATOR, reminders, run=run, status="merged"
     )
+
+
+def _of(items: Iterable[Item]) -> set[UUID]:
+    """The certificates that `items` are about."""
+    return {item.certification_id for item in items if item.certification_id is not None}
 
 
 def _items(paused: Sequence[PausedMentor], resolved: Mapping[UUID, Resolution]) -> list[Item]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from handlers import links
 from handlers.fcm.encode import Device, Push, dedup_tag
 from handlers.texts import (
+    CHANGES,
     LAPSED,
     Audience,
     Kind,
@@ -39,11 +40,6 @@ _REMINDERS: Final = frozenset({Kind.CERT_EXPIRY_REMINDER, Kind.CERT_LAPSED})
 _STATUS_TOLD: Final[Mapping[Kind, str]] = {
     Kind.MENTOR_PAUSED: "paused",
     Kind.MENTOR_REACTIVATED: "active",
-}
-_CHANGES: Final[Mapping[Kind, str]] = {
-    Kind.MENTOR_PAUSED: "paused",
-    Kind.MENTOR_REACTIVATED: "reactivated",
-    Kind.SYNC_ALERT: "unconfirmed",
 }
 _CALM: Final = frozenset({Kind.SCENARIO_PROMPT})
 _CHANNELS: Final[Mapping[Kind, str]] = {
@@ -143,11 +139,11 @@ def _ttl(kind: Kind, tier: str | None) -> timedelta:
 
 def _digest(group: Group, items: Sequence[Item]) -> tuple[Text, dict[str, str]]:
     counts = Counter(item.tier for item in items if item.kind in _REMINDERS and item.tier)
-    changed = {kind: _mentors(items, kind) for kind in _CHANGES}
+    changed = {kind: _mentors(items, kind) for kind in CHANGES}
     context = links.CONTEXT_CERT_EXPIRY if counts else links.CONTEXT_PAUSE
     data = {"count": str(len(items))}
     data |= {f"count_{tier}": str(counts[tier]) for tier in dict.fromkeys([*DIGEST_TIERS, *counts])}
-    data |= {f"count_{_CHANGES[kind]}": str(count) for kind, count in changed.items() if count}
+    data |= {f"count_{CHANGES[kind]}": str(count) for kind, count in changed.items() if count}
     if group.run_id is not None:
         data["run_id"] = str(group.run_id)
     link = links.coordinator_certificates(group.run_id, context=context)

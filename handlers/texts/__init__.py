@@ -18,6 +18,7 @@ from handlers.texts.catalogue import (
 )
 from handlers.texts.notices import (
     CERTIFICATE_LAPSED,
+    CHANGES,
     LAPSED,
     Audience,
     Kind,
@@ -30,6 +31,7 @@ from handlers.texts.notices import (
 
 __all__ = [
     "CERTIFICATE_LAPSED",
+    "CHANGES",
     "LAPSED",
     "Argument",
     "Audience",

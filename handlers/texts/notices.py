@@ -39,12 +39,12 @@ class Audience(StrEnum):
     COORDINATOR = "coordinator"
 
 
-_CHANGES: Final = {
+CHANGES: Final = {
     Kind.MENTOR_PAUSED: "paused",
     Kind.MENTOR_REACTIVATED: "reactivated",
     Kind.SYNC_ALERT: "unconfirmed",
 }
-"""What a digest calls a change, the one its title is about first."""
+"""What a digest, and its data, call a change; the one its title is about first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def digest_text(
     `counts` are certificates per tier and are told most urgent first (GRP-1); `people` are the
     mentors they belong to. `changed` are mentors paused, returned or unconfirmed, told beside them.
     """
-    topics = [kind for kind in _CHANGES if changed.get(kind)]
+    topics = [kind for kind in CHANGES if changed.get(kind)]
     sentences: list[str] = []
     if counts:
         pressing = sum(count for tier, count in counts.items() if urgent(tier))
@@ -106,8 +106,8 @@ def digest_text(
                 tiers=", ".join(_tier(tier, counts[tier], language) for tier in _ranked(counts)),
             )
         )
-    sentences += [say(f"digest-{_CHANGES[kind]}", language, count=changed[kind]) for kind in topics]
-    topic = _CHANGES[topics[0]] if topics and not counts else "certificates"
+    sentences += [say(f"digest-{CHANGES[kind]}", language, count=changed[kind]) for kind in topics]
+    topic = CHANGES[topics[0]] if topics and not counts else "certificates"
     return Text(say("digest-title", language, topic=topic), " ".join(sentences))
 
 

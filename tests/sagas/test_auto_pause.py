@@ -87,6 +87,32 @@ async def test_pause_notice_and_lapsed_reminder_are_one_message_for_coordinators
     ]
 
 
+async def test_a_pause_nobody_could_be_told_of_is_told_by_the_night(world: World) -> None:
+    """PAU-12, GRP-4: what was not said is not taken for said; who was told hears it once."""
+    organisation = await world.organisation()
+    chapter = await world.chapter(organisation)
+    anna = await world.coordinator(organisation, chapter)
+    silent = await world.mentor(organisation, chapter, days=-1)
+    await world.mentor(organisation, chapter, days=-1)
+    await world.conn.execute(
+        "create function refuse() returns trigger language plpgsql as $$ begin"
+        f" if new.mentor_id = '{silent}' then raise exception 'refused'; end if;"
+        " return new; end $$;"
+        " create trigger refuse before insert on notification_items for each row"
+        " execute function refuse()".encode()
+    )
+    swept = await run_sweep(world, organisation)
+    assert (swept.paused, swept.merged, swept.failed) == (2, 1, 1)
+    await world.conn.execute("drop trigger refuse on notification_items")
+
+    await world.remind(organisation)
+
+    told = await world.rows(
+        "select recipient_id, mentor_id from cert_notification_log where audience = 'coordinator'"
+    )
+    assert told == [{"recipient_id": anna, "mentor_id": silent}]
+
+
 async def test_two_sweeps_and_the_reminders_at_once_tell_once(world: World) -> None:
     """T1.8 and the opposite lock orders: everybody ends, nobody is told twice."""
     organisation = await world.organisation()
