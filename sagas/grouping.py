@@ -7,7 +7,7 @@ groups again names the same groups.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -116,12 +116,6 @@ def _of_version(group: Group, versions: Mapping[UUID, int]) -> Group:
 def regrouped(group: Group, items: Iterable[Item]) -> Group:
     """The same group with only `items`, at least one of its own: same key, same recipient."""
     return _group(group.dedup_key, list(items))
-
-
-def tier_counts(group: Group) -> Mapping[str, int]:
-    """How many items each tier has, most urgent first: the body of a digest."""
-    counted = Counter(item.tier for item in group.items if item.tier is not None)
-    return {tier.label: counted[tier] for tier in sorted(counted)}
 
 
 def _bundle(items: Iterable[Item], key_of: Callable[[Item], str]) -> list[Group]:

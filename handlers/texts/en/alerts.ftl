@@ -30,7 +30,7 @@ alert-invalid-policy = Reminder settings are not valid — the organisation runs
 
 alert-credential-failure = Credentials rejected — nothing is sent until the check passes again
     .meaning = The portal or the push service no longer accepts who we are. What waits stays and leaves as soon as signing in works.
-    .action = Follow the page on rotating credentials. The alert closes by itself when the check passes.
+    .action = Follow the page on rotating credentials. The alert closes by itself when the check passes; one about the keys for Apple or the web is closed by a person.
 
 alert-integration-unavailable = Integration does not answer — what waits is sent when it does
     .meaning = Three checks in a row got no answer from the portal or the push service. Nothing is lost, and what waits leaves when it answers again.
@@ -42,7 +42,7 @@ alert-endpoint-retired = Portal endpoint retired — no visibility change reache
 
 alert-payload-rejected = A push message was refused as malformed
     .meaning = The receiver did not understand the message. Sending it again does not help.
-    .action = Report it to the developers with the time of the alert.
+    .action = Report it to the developers with the time of the alert. Once it is mended, a person closes the alert.
 
 ## reader: everyone
 

@@ -34,7 +34,7 @@ alert-invalid-policy = Innstillingene for påminnelser er ikke gyldige — stand
 
 alert-credential-failure = Påloggingen er avvist — ingenting sendes før kontrollen går gjennom
     .meaning = Portalen eller varslingstjenesten godtar ikke lenger hvem vi er. Alt som venter, blir liggende og går ut når påloggingen virker.
-    .action = Følg veiledningen for bytte av nøkler. Varselet lukker seg selv når kontrollen går gjennom.
+    .action = Følg veiledningen for bytte av nøkler. Varselet lukker seg selv når kontrollen går gjennom; gjelder det nøklene for Apple eller nettet, må noen lukke det.
 
 alert-integration-unavailable = Integrasjonen svarer ikke — det som venter, sendes når den svarer
     .meaning = Tre kontroller på rad fikk ikke svar fra portalen eller varslingstjenesten. Ingenting går tapt, og det som venter, sendes når den svarer igjen.
@@ -46,7 +46,7 @@ alert-endpoint-retired = Portalens adresse er nedlagt — ingen endring når por
 
 alert-payload-rejected = En melding ble avvist fordi den var feil bygget
     .meaning = Mottakeren forsto ikke meldingen. Å sende den på nytt hjelper ikke.
-    .action = Meld feilen til utviklerne med tidspunktet for varselet.
+    .action = Meld feilen til utviklerne med tidspunktet for varselet. Når den er rettet, må noen lukke varselet.
 
 ## reader: everyone
 
