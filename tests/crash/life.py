@@ -66,14 +66,16 @@ class Written(Message, topic="parcel.written"):
     number: int
 
 
-# kind -> the terms that make it
+# kind -> the terms that make it; of a keyed one, what is unknown keeps all behind it waiting
 KINDS: Final[dict[str, dict[str, Any]]] = {
     "leased": {"effect": Effect.DATABASE, "batch_max": 20},
     "held": {"effect": Effect.DATABASE, "batch_max": 2},  # a backlog: the second batch is held
     "keyed": {"effect": Effect.DATABASE, "order": Order.KEYED},
     "idempotent": {"effect": Effect.IDEMPOTENT, "concurrency": 3},
     "keyed_out": {"effect": Effect.IDEMPOTENT, "order": Order.KEYED, "concurrency": 3},
+    "newest_out": {"effect": Effect.IDEMPOTENT, "order": Order.NEWEST, "concurrency": 3},
     "ambiguous": {"effect": Effect.AMBIGUOUS, "concurrency": 3},
+    "keyed_ambiguous": {"effect": Effect.AMBIGUOUS, "order": Order.KEYED, "concurrency": 3},
 }
 
 

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 class Receiver:
     """Takes a line `handler delivery_id`, counts it, and answers a moment later.
 
+    `came` are the delivery ids of each handler in the order of their calls, repeats among them.
     `answers` may say `busy`, which is a refusal and counts nothing; an empty answer hangs up.
     """
 
     arrived: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    came: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     seen: int = 0
     total: int = 0
     alarm_at: int = 0
@@ -36,6 +38,7 @@ class Receiver:
             self.seen += 1
             if says != "busy":
                 self.arrived[handler][int(delivery_id)] += 1
+                self.came[handler].append(int(delivery_id))
                 self.total += 1
             if self.total >= self.alarm_at:
                 self.alarm.set()
