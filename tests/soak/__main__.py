@@ -34,7 +34,10 @@ RELAYS, CALM_RELAYS, PUBLISHERS = 2, 8, 2
 FAULT_EVERY_SECONDS = 0.35
 DRAINED_WITHIN_SECONDS = 240
 SETTINGS = {"fsync": "off", "max_connections": "300", "shared_buffers": "64MB"}
-LOST = ("delivery.lease_lost", "delivery.outcome_unknown", "delivery.claimed_alone")
+LOST = (
+    "delivery.lease_lost", "delivery.outcome_unknown", "delivery.claimed_alone",
+    "suspects.process_died",
+)  # fmt: skip
 
 
 def say(text: str) -> None:
@@ -98,6 +101,8 @@ def judge(world: World, *, drained: bool) -> list[str]:
         counts = counts_of(conn)
     if not drained:
         broken.append(f"P2 a crash costs a lease: not drained {DRAINED_WITHIN_SECONDS} s later")
+    if counts["dead"] and not lost["suspects.process_died"]:
+        broken.append("P8 isolation: what kills was given up, and no process of its own died of it")
     if not world.faulty:
         broken += [
             f"without a fault: {count} times {event}" for event, count in lost.items() if count

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 SHELVES, PLAIN = 12, 3
+FATAL_SHARE, FATAL_CLAIMS = 0.02, 2
+"""Of a publisher's transactions so many bring a fatal message, which is tried alone so often."""
+PORT, TIMEOUT_SECONDS = "SOAK_PORT", "SOAK_TIMEOUT_SECONDS"
+"""By which a process that tries suspects is told what a relay is told by its parent."""
+
 BACKLOG_MAX, PAUSE_SECONDS = 1_000, 0.05
 """Publishers wait while so many deliveries do, and a moment after each transaction."""
 
@@ -63,6 +70,13 @@ class Moved(Message, topic="soak.moved"):
     fails: int = 0
 
 
+class Fatal(Message, topic="soak.fatal"):
+    """Kills the process it is tried in; one that is not `always` spares those that are alone."""
+
+    number: int
+    always: bool
+
+
 class Contested(Message, topic="soak.contested", dedup_window=timedelta(days=1)):
     """Every publisher publishes it."""
 
@@ -76,6 +90,7 @@ HANDLERS: dict[str, tuple[tuple[type[Message], ...], dict[str, Any]]] = {
     "pushed": ((Sold,), {"effect": Effect.AMBIGUOUS, "concurrency": 5}),
     "kept": ((Moved,), {"effect": Effect.DATABASE, "order": Order.KEYED, "batch_max": 20}),
     "shown": ((Moved,), {"effect": Effect.IDEMPOTENT, "order": Order.NEWEST, "concurrency": 5}),
+    "killed": ((Fatal,), {"effect": Effect.IDEMPOTENT, "lone_claims_max": FATAL_CLAIMS}),
 }
 
 
@@ -95,8 +110,17 @@ def _fail(message: Any, attempt: Attempt) -> None:
         raise TransientFailure("told_to_fail")
 
 
-def application(port: int, timeout: timedelta) -> App:
-    """The application; `port` is the receiver's, `timeout` decides how long a lease is."""
+def application(port: int, timeout: timedelta, *, alone: bool = False) -> App:
+    """The application; `port` is the receiver's, `timeout` decides how long a lease is.
+
+    `alone`: it is that of a process that tries suspects.
+    """
+
+    async def die(message: Fatal, attempt: Attempt) -> Outcome:
+        del attempt
+        if message.always or not alone:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Done()
 
     async def call(message: Any, attempt: Attempt) -> Outcome:
         _fail(message, attempt)
@@ -126,20 +150,24 @@ def application(port: int, timeout: timedelta) -> App:
     )
     for name, (messages, terms) in HANDLERS.items():
         inside = terms["effect"] is Effect.DATABASE
+        how = die if name == "killed" else write if inside else call
+        patience = {"lone_claims_max": 20} | terms
         app.add(
             Handler(
-                name=name, messages=messages, call=write if inside else call, timeout=timeout,
-                retry=retry, lone_claims_max=20, **terms,
+                name=name, messages=messages, call=how, timeout=timeout, retry=retry, **patience
             )
-        )  # fmt: skip
+        )
     return app
 
 
 class Publisher:
-    """Sells and moves things until it is told to stop: a fifth of its transactions roll back."""
+    """Sells and moves things until it is told to stop: a fifth of its transactions roll back.
 
-    def __init__(self, dsn: str, index: int, life: int, seed: int) -> None:
-        self._dsn, self._index, self._life = dsn, index, life
+    `fatal`: now and then it publishes what kills.
+    """
+
+    def __init__(self, dsn: str, index: int, life: int, seed: int, *, fatal: bool) -> None:
+        self._dsn, self._index, self._life, self._fatal = dsn, index, life, fatal
         self._random = Random(f"{seed}:{index}:{life}")  # noqa: S311 - a seed, not a secret
         self._count = 0
 
@@ -181,6 +209,8 @@ class Publisher:
         )
         second = int(time.time() * 3)  # the same key as everybody else in this moment
         publish(conn, Contested(number=second), dedup_key=f"contested:{second}")
+        if self._fatal and random.random() < FATAL_SHARE:
+            publish(conn, Fatal(number=number, always=random.random() < 0.5))
         if self._count % 5 == 0:
             conn.rollback()
         else:

@@ -70,14 +70,16 @@ class World:
         """One more publisher in the place of `index`."""
         self.lives += 1
         dsn = self.proxy.through if self.faulty else self.dsn
-        self.publishers[index] = start_publisher(dsn, index, self.lives, self.seed, str(self.log))
+        self.publishers[index] = start_publisher(
+            dsn, index, self.lives, self.seed, str(self.log), self.faulty
+        )
 
     def replace_the_dead(self) -> None:
         """Start a relay for each that has ended, a publisher likewise."""
         for relay in [one for one in self.relays if one.exitcode is not None]:
             self.relays.remove(relay)
             if relay.pid not in self.stalled:
-                self.injected["relay_died_at_a_crash_point"] += relay.exitcode == -signal.SIGKILL
+                self.injected["relay_died_by_itself"] += relay.exitcode == -signal.SIGKILL
             self.start_relay()
         for index, publisher in list(self.publishers.items()):
             if publisher.exitcode is not None:

@@ -1,10 +1,14 @@
-"""The processes of the soak: relays and publishers, to be killed, stopped and started again."""
+"""The processes of the soak: relays and publishers, to be killed, stopped and started again.
+
+A relay has suspects tried by processes of their own, as `outbox relay` does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from multiprocessing import get_context
 from random import Random
@@ -13,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from outbox import Relay
 from outbox.logs import configure_logs
+from outbox.suspects import Suspects
 from outbox.testing import CrashPoint, at_point, kill
-from tests.soak.application import Publisher, application
+from tests.soak.application import PORT, TIMEOUT_SECONDS, Publisher, application
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 context = get_context("forkserver")
 context.set_forkserver_preload([__name__, "outbox.held", "outbox.calling", "outbox.database"])
 
+SUSPECTS = [sys.executable, "-m", "outbox", "--app", "tests.soak.alone:app", "suspects"]
 POINTS = [
     point for point in CrashPoint if point not in {CrashPoint.BROKER_LOST, CrashPoint.LEASE_LOST}
 ]
@@ -48,9 +54,16 @@ def start_relay(life: RelayLife) -> BaseProcess:
     return process
 
 
-def start_publisher(dsn: str, index: int, life: int, seed: int, log: str) -> BaseProcess:
+def start_publisher(
+    dsn: str,
+    index: int,
+    life: int,
+    seed: int,
+    log: str,
+    fatal: bool,  # noqa: FBT001 - as above
+) -> BaseProcess:
     """A publisher in a process of its own."""
-    process = context.Process(target=_publish, args=(dsn, index, life, seed, log))
+    process = context.Process(target=_publish, args=(dsn, index, life, seed, log, fatal))
     process.start()
     return process
 
@@ -79,12 +92,25 @@ async def _run(life: RelayLife, random: Random) -> None:
         asyncio.Event(),
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with relay.opened():
+    os.environ |= {
+        "DATABASE_URL": life.dsn, PORT: str(life.port),
+        TIMEOUT_SECONDS: str(life.timeout.total_seconds()),
+    }  # fmt: skip
+    async with Suspects(SUSPECTS) as suspects, relay.opened():
+        for lane in relay.lanes.values():
+            lane.suspects = suspects
         await relay.run(stop)
 
 
-def _publish(dsn: str, index: int, life: int, seed: int, log: str) -> None:
+def _publish(
+    dsn: str,
+    index: int,
+    life: int,
+    seed: int,
+    log: str,
+    fatal: bool,  # noqa: FBT001 - as above
+) -> None:
     _speak_into(log)
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    Publisher(dsn, index, life, seed).run(stop)
+    Publisher(dsn, index, life, seed, fatal=fatal).run(stop)

@@ -10,6 +10,7 @@ from tests.soak.application import PLAIN
 if TYPE_CHECKING:
     import psycopg
 
+ALWAYS = "(m.topic = 'soak.fatal' and (m.payload ->> 'always')::boolean)"
 BROKEN = {
     "P1 atomic: a sale was committed without its messages": f"""
         select number from sale where {PLAIN + 1} <> (
@@ -29,6 +30,12 @@ BROKEN = {
         group by payload ->> 'number' having count(*) > 1""",
     "P7 retries: a delivery was given up that was only slow or unlucky": """
         select delivery_id from outbox.dead_letter where reason <> 'poison'""",
+    "P2 poison: what kills every process that tries it was not given up": f"""
+        select m.id from outbox.message m where {ALWAYS} and not exists (
+            select from outbox.dead_letter l where l.message_id = m.id and l.reason = 'poison')""",
+    "P2 poison: what kills nobody, or nobody who is alone, was given up": f"""
+        select l.delivery_id from outbox.dead_letter l
+        join outbox.message m on m.id = l.message_id where not {ALWAYS}""",
 }
 COUNTS = """
 select (select count(*) from outbox.message m join outbox.route r on r.topic = m.topic),
@@ -36,10 +43,11 @@ select (select count(*) from outbox.message m join outbox.route r on r.topic = m
     (select count(*) from outbox.receipt where outcome = 'superseded'),
     (select count(*) from outbox.delivery where unknown_at is not null),
     (select count(*) from outbox.dead_letter),
+    (select count(*) from outbox.message m where m.topic = 'soak.fatal'),
     (select count(*) from outbox.receipt where outcome = 'retry'),
     (select deadlocks from pg_stat_database where datname = current_database())
 """
-WORDS = ("deliveries", "done", "superseded", "unknown", "dead", "retries", "deadlocks")
+WORDS = ("deliveries", "done", "superseded", "unknown", "dead", "fatal", "retries", "deadlocks")
 INDEX = "create index on outbox.message (((payload ->> 'number')::bigint))"
 
 
