@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row, dict_row, tuple_row
 
+from outbox.errors import TermInvalid
 from outbox.queries import Decided
 from outbox.statements import load
 
@@ -104,7 +105,9 @@ async def insert_operation(  # noqa: PLR0913 - the columns of one row
     found: int,
     now: Now,
 ) -> int:
-    """Append an act to the audit; its id."""
+    """Append an act to the audit; its id. Raises `TermInvalid` where nobody acts."""
+    if not actor.strip():
+        raise TermInvalid("actor", f"is {actor!r}; say who acts, the audit keeps it")
     params = {
         "actor": actor, "action": action, "why": why, "selection": json.dumps(dict(selection)),
         "found": found, "now": now,

@@ -184,7 +184,7 @@ async def dismiss(  # noqa: PLR0913 - the terms of one act, all named
 ) -> Redrive:
     """Close the dead letters of `selection` for good, in the caller's transaction.
 
-    Messages and receipts stay. `raised` are the letters closed.
+    Messages and receipts stay. `raised` are the letters closed. Raises `TermInvalid`.
     """
     async with conn.transaction():
         counts = await queries_letters.count_letters(conn, selection)

@@ -47,7 +47,8 @@ async def resolve(  # noqa: PLR0913 - the terms of one act, all named
     """Settle unknown deliveries as a person found out; those that were held.
 
     Delivered: they are done. Not delivered: they are due again, the attempt spent. One transaction
-    for all. Raises `HandlerMissing` where `app` could not tell a handler's tables.
+    for all. Raises `HandlerMissing` where `app` could not tell a handler's tables, `TermInvalid`
+    where nobody acts.
     """
     async with conn.transaction():
         held = await queries_unknown.lock_unknown(conn, delivery_ids)
@@ -78,7 +79,7 @@ async def resend(
 ) -> list[int]:
     """Send unknown deliveries once more, knowing that they may then arrive twice; which ones.
 
-    Raises `HandlerMissing`.
+    Raises `HandlerMissing` and `TermInvalid`.
     """
     async with conn.transaction():
         held = await queries_unknown.lock_unknown(conn, delivery_ids)

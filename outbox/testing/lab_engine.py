@@ -158,7 +158,9 @@ class MemoryEngine:
         if handler.order is Order.NEWEST:
             later = [o for o in others if (o.position, o.id) > (row.position, row.id)]
             return not later and not any(o.lease_until is not None for o in others)
-        return all((o.position, o.id) > (row.position, row.id) for o in others)
+        dead = self.tables.dead_letters.values() if handler.blocks else ()
+        first = [*others, *(o for o in dead if (o.handler, o.key) == (row.handler, row.key))]
+        return all((o.position, o.id) > (row.position, row.id) for o in first)
 
     async def _supersede(self, handler: Handler, newest: DeliveryRow) -> None:
         for row in list(self.tables.deliveries.values()):

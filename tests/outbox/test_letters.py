@@ -239,6 +239,19 @@ async def test_letters_of_other_programs_are_left_alone(opened: Opened, rows: Ro
     assert rows("select handler from outbox.dead_letter") == [("theirs",)]
 
 
+async def test_nobody_can_act_on_letters(opened: Opened, rows: Rows) -> None:
+    """Who leaves no name is refused in words, and nothing is done."""
+    box, _ = await dead_orders(opened, 1)
+    before, acts = rows("select count(*) from outbox.operation"), list[Any]([redrive, dismiss])
+    async with box.relay.pool.connection() as conn:
+        for act in acts:
+            with pytest.raises(TermInvalid, match=r"^actor is ' '; say who acts"):
+                await act(conn, box.app, Selection(), actor=" ", why="was a trial")
+
+    assert rows(LETTERS) == [(1,)]
+    assert rows("select count(*) from outbox.operation") == before
+
+
 async def test_what_is_dismissed_is_closed_and_told(opened: Opened, rows: Rows) -> None:
     box, handler = await dead_orders(opened, 3)
     one = rows("select min(delivery_id) from outbox.dead_letter")[0][0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from outbox import Dead, Done, Order, Retention, queries_retention
+from outbox import Dead, Done, Effect, Order, Retention, Unknown, queries_retention
 from outbox.errors import ConfigurationError
 from outbox.retention import prune
 from tests.outbox.shop import MINUTE, OrderPlaced, Unheard, mailer
@@ -161,6 +161,29 @@ async def test_leases_of_a_handler_nobody_runs_any_more_are_forgotten(
         ("gone", 1),
         ("mailer", None),
     ]
+
+
+async def test_what_died_and_what_is_asked_no_more_leaves_nothing_for_ever(
+    opened: Opened, rows: Rows
+) -> None:
+    """A worker that is killed says no farewell; a late answer ends what nobody asks about."""
+    box = await opened(mailer(effect=Effect.AMBIGUOUS))
+    await box.publish(OrderPlaced(order_id=1))
+    await box.settle(await box.claim_one(), Unknown("timeout"))
+    rows(
+        "insert into outbox.worker (id, handler, queue, reads, ticket_max, slots, started_at,"
+        " seen_at) select id, 'mailer', 'queue', '{}', 1, 1, seen_at, seen_at from (values"
+        " ('killed', now() - interval '25 hours'), ('alive', now())) as w(id, seen_at)"
+    )
+    rows(
+        "insert into outbox.question (delivery_id, handler, call_token, due_at)"
+        " select id, 'mailer', lease_token, null::timestamptz from outbox.delivery"
+        " union all select 0, 'mailer', gen_random_uuid(), null"
+    )
+
+    assert (await pruned(box))["leases"] == 2
+    assert rows("select id from outbox.worker") == [("alive",)]
+    assert rows("select delivery_id > 0 from outbox.question") == [(True,)]
 
 
 async def test_a_dry_run_counts_and_keeps(opened: Opened, rows: Rows) -> None:

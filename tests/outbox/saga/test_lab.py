@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outbox import (
+    AfterDead,
     App,
     Dead,
     Decision,
@@ -124,6 +125,27 @@ async def lab(lab_of: Opening) -> Lab:
 
 async def heard(lab: Lab, door: int = 1) -> list[tuple[str, ...]]:
     return [life.state.heard for life in await lab.lives("watch", str(door))]
+
+
+async def test_a_dead_letter_that_blocks_keeps_its_key_in_both_labs(lab_of: Opening) -> None:
+    app = App("doors")
+    app.add(
+        Handler(
+            name="siren", messages=(Alarm,), effect=Effect.IDEMPOTENT, call=never,
+            order=Order.KEYED, after_dead=AfterDead.BLOCK,
+        )
+    )  # fmt: skip
+    lab = await lab_of(app)
+    lab.script("siren", PermanentFailure("broken"))
+    for door, key in ((1, "hall"), (2, "hall"), (3, "yard")):
+        await lab.publish(Alarm(door=door), key=key)
+    await lab.run()
+    blocked = [call.message for call in lab.calls()]
+    await lab.redrive()
+    await lab.run()
+
+    assert blocked == [Alarm(door=1), Alarm(door=3)]
+    assert [call.message for call in lab.calls()][2:] == [Alarm(door=1), Alarm(door=2)]
 
 
 async def test_a_report_of_an_earlier_life_misses_the_next(lab: Lab) -> None:
