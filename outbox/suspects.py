@@ -1,16 +1,17 @@
 """Suspects in processes of their own: what kills its process takes nobody along.
 
-A suspect was taken by a process that died, or stalled. In the daemon it could run only with nothing
-beside it, and every lane would wait for it, as it for them (P8). A process that does nothing else
-waits for nobody, and nobody for it.
+A suspect was taken by a process that died, or stalled. In the daemon, and in a drain, it could run
+only with nothing beside it, and every lane would wait for it, as it for them (P8). A process that
+does nothing else waits for nobody, and nobody for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
@@ -34,6 +35,9 @@ SECONDS_MAX = 30.0
 """After this long such a process begins no other suspect: those of other handlers wait for it."""
 
 
+DEATHS_MAX = 3
+"""After so many deaths of its processes a drain leaves the suspects of a handler to the next."""
+
 OUTAGE_SECONDS_MAX, OUTAGE_WAIT_SECONDS = 300.0, 1.0
 """How long, and how often, such a process tries to say that it lives after the database failed."""
 
@@ -42,12 +46,16 @@ class Suspects:
     """Has suspects tried by `command`, which is given a handler and how many to try at most.
 
     What is being tried when this is left is finished, since a process that dies counts against it.
+    `started` counts processes.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = tuple(command)
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._deaths: Counter[str] = Counter()
+        self._deaths_max: int | None = None
+        self._begun = self.started = 0
         self._stopping = False
 
     async def __aenter__(self) -> Self:
@@ -69,10 +77,34 @@ class Suspects:
         """Begin a process for suspects of `handler`; False where one is at it, or enough are."""
         if self._stopping or handler in self._under_way or len(self._under_way) >= PROCESSES_MAX:
             return False
+        if self._deaths_max is not None and self._deaths[handler] >= self._deaths_max:
+            return False
+        self._begun += 1
         task = asyncio.create_task(self._run(handler, at_most))
         self._under_way[handler] = task
         task.add_done_callback(lambda _: self._under_way.pop(handler))
         return True
+
+    async def drain(self, relay: Relay, stop: asyncio.Event) -> int:
+        """Let `relay` work until nothing is due, suspects too; how many deliveries it tried itself.
+
+        Where `DEATHS_MAX` processes of a handler have died, or would not start, its suspects are
+        left to a later drain.
+        """
+        self._deaths_max = DEATHS_MAX
+        for lane in relay.lanes.values():
+            lane.suspects = self
+        tried = 0
+        while True:
+            begun = self._begun
+            tried += await relay.drain(stop, overlapping=True)
+            if stop.is_set() or not (self._under_way or self._begun > begun):
+                return tried
+            stopping = asyncio.create_task(stop.wait())
+            ended: asyncio.Future[Any] = asyncio.gather(*self._under_way.values())
+            both: list[asyncio.Future[Any]] = [stopping, ended]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()  # what a suspect has left behind it may be due now: look again
 
     async def _run(self, handler: str, at_most: int) -> None:
         try:
@@ -82,14 +114,23 @@ class Suspects:
             )  # fmt: skip
         except OSError as error:
             log.error("suspects.not_started", handler=handler, error_type=type(error).__name__)  # noqa: TRY400
+            self._count_death(handler)
             return
+        self.started += 1
         self._processes[handler] = process
         if self._stopping:
-            process.send_signal(signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
         code = await process.wait()
         del self._processes[handler]
         if code and not self._stopping:
             log.warning("suspects.process_died", handler=handler, code=code)
+            self._count_death(handler)
+
+    def _count_death(self, handler: str) -> None:
+        self._deaths[handler] += 1
+        if self._deaths[handler] == self._deaths_max:
+            log.warning("suspects.left", handler=handler, processes=self._deaths_max)
 
 
 async def try_suspects(relay: Relay, handler: str, *, at_most: int, stop: asyncio.Event) -> int:

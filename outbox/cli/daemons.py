@@ -70,7 +70,7 @@ def relay(  # noqa: PLR0913, PLR0917 - the options of the command
     if processes > 1:
         raise typer.Exit(_run_processes(processes, address))
 
-    async def run() -> int:
+    async def run() -> tuple[int, int]:
         stop = _stop_on_signals()
         await _check_tables(app, dsn)
         relay = Relay(
@@ -83,15 +83,16 @@ def relay(  # noqa: PLR0913, PLR0917 - the options of the command
             suspects = await stack.enter_async_context(_suspects_of(context))
             await stack.enter_async_context(relay.opened())
             if drain:
-                return await relay.drain(stop, overlapping=True)
+                return await suspects.drain(relay, stop), suspects.started
             for lane in relay.lanes.values():
                 lane.suspects = suspects
             await relay.run(stop)
-            return 0
+            return 0, 0
 
-    tried = asyncio.run(run())
+    tried, alone = asyncio.run(run())
     if drain:
-        typer.echo(f"{tried} deliveries tried; nothing is due", err=True)
+        beside = f", suspects by {alone} processes of their own" if alone else ""
+        typer.echo(f"{tried} deliveries tried{beside}; nothing is due", err=True)
 
 
 @engine.command()

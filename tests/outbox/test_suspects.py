@@ -12,7 +12,7 @@ import psycopg
 from structlog.testing import capture_logs
 
 from outbox import Attempt, Done, Outcome, Relay, publish
-from outbox.suspects import Suspects, try_suspects
+from outbox.suspects import DEATHS_MAX, Suspects, try_suspects
 from tests.outbox.lonely import TRACE, WAIT_FOR, Crate, app
 from tests.outbox.shop import SECOND, OrderPlaced, mailer
 from tests.transport.scene import until
@@ -136,3 +136,68 @@ async def test_a_suspect_that_kills_its_process_kills_nothing_else(
 
     assert counted == [(1,)]
     assert rows("select reason from outbox.dead_letter") == [("poison",)]
+
+
+async def test_a_drain_survives_what_kills_and_ends_when_nothing_is_due(
+    database: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More handlers have suspects than processes may try them at once."""
+    monkeypatch.setenv("DATABASE_URL", database)
+    rows(TRACE)
+    relay = Relay(app, database)
+    async with relay.opened():
+        publish_crates(database, "deadly", 1)
+        for lane in relay.lanes.values():
+            await left_by_a_dead_process(lane, rows)
+    drain = await asyncio.create_subprocess_exec(
+        *COMMAND[:-1], "relay", "--drain", stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await drain.communicate()
+
+    assert drain.returncode == 0
+    assert b"0 deliveries tried, suspects by 3 processes of their own; nothing is due" in said
+    assert len(rows(DONE, "slow")) == len(rows(DONE, "quick")) == 1
+    assert rows("select handler, lone_claims from outbox.delivery") == [("deadly", 1)]
+
+
+async def test_a_drain_whose_processes_do_not_start_ends_and_says_what_it_left(
+    database: str, rows: Rows
+) -> None:
+    """Its suspects are still to be tried, so that it would begin one after the other for ever."""
+    relay = Relay(app, database)
+    async with relay.opened():
+        publish_crates(database, "quick", 1)
+        await left_by_a_dead_process(relay.lanes["quick"], rows)
+        with capture_logs() as logs:
+            async with Suspects([sys.executable, "-c", "raise SystemExit(2)"]) as suspects:
+                tried = await suspects.drain(relay, asyncio.Event())
+
+    assert tried == 2  # those of the other two handlers
+    assert suspects.started == DEATHS_MAX
+    assert [one["handler"] for one in logs if one["event"] == "suspects.left"] == ["quick"]
+    assert rows("select handler, lone_claims from outbox.delivery") == [("quick", 0)]
+
+
+async def test_a_drain_that_is_stopped_waits_only_for_what_is_being_tried(
+    database: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database)
+    rows(TRACE)
+    relay, stop = Relay(app, database, only=["slow"]), asyncio.Event()
+    async with relay.opened(), await psycopg.AsyncConnection.connect(database) as holds:
+        await holds.execute("select pg_advisory_lock(%s)", (WAIT_FOR,))
+        publish_crates(database, "slow", 2)
+        await left_by_a_dead_process(relay.lanes["slow"], rows)
+        async with Suspects(COMMAND) as suspects:
+            drain = asyncio.create_task(suspects.drain(relay, stop))
+            await until(lambda: len(rows("select pid from trace")) == 1)
+            stop.set()
+            tried = await drain
+            still_tried = len(rows(DONE, "slow")) == 0
+            leaving = asyncio.create_task(suspects.__aexit__(None, None, None))
+            await asyncio.sleep(0)
+            await holds.execute("select pg_advisory_unlock(%s)", (WAIT_FOR,))
+            await leaving
+
+    assert (tried, still_tried) == (0, True)
+    assert len(rows(DONE, "slow")) == 1
