@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import SecretStr
 
 from handlers.http import http_client
-from handlers.portal.handler import check_ports, settlement, told_of
-from handlers.portal.queries import record_told, wanted_visibility
+from handlers.portal.handler import UNKNOWN, check_ports, settlement, told_of
+from handlers.portal.queries import note_unknown, record_told, wanted_visibility
 from handlers.ports import DATAVERSE, visibility_ports
 from handlers.settings import Newest
 from outbox import Dead, Done
@@ -107,8 +107,9 @@ class OpenedByHand:
     async def send(self, conn: AsyncConnection[Any], mentors: Sequence[UUID]) -> list[SentByHand]:
         """Send the state of each of `mentors` as it is now, in their order, four at a time.
 
-        What was learnt is kept in `portal_sync_state`, in the caller's transaction. Rejected
-        credentials and a portal that asks to wait stop everything that has not begun.
+        What was learnt is kept in `portal_sync_state`, and whom the portal does not know as a
+        finding, in the caller's transaction. Rejected credentials and a portal that asks to wait
+        stop everything that has not begun.
         """
         rows = await wanted_visibility(conn, mentors, now=self._clock.now())
         room = asyncio.Semaphore(IN_FLIGHT_MAX)
@@ -119,6 +120,8 @@ class OpenedByHand:
 
         done = await asyncio.gather(*(one(mentor_id) for mentor_id in mentors))
         await record_told(conn, [learnt for _, learnt in done if learnt is not None])
+        unknown = [sent.mentor_id for sent, _ in done if sent.answer == UNKNOWN]
+        await note_unknown(conn, dict.fromkeys(unknown, self._clock.now()))
         return [sent for sent, _ in done]
 
     async def _send(  # noqa: PLR0911 - one per way it may end

@@ -64,7 +64,10 @@ def load_settings(kind: type[BaseSettings]) -> Any:
     try:
         return kind()
     except ValidationError as error:
-        wrong = "; ".join(f"{_variable(kind, e['loc'])}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(
+            f"{_variable(kind, e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
         raise ConfigurationError(f"settings cannot be read: {wrong}") from None
 
 

@@ -69,7 +69,8 @@ RETRY_LADDER: Final = RetryPolicy(
 """At once, then 5 s, 30 s, 2 min, 5 min, 15 min, 30 min, then hourly, for as long as it takes."""
 
 _NO_CHANNEL: Final = "none"
-_UNKNOWN: Final = "unknown_mentor"
+UNKNOWN: Final = "unknown_mentor"
+"""Why a delivery about somebody the portal does not have is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class PortalHandler:
         """Keep what the attempts told in `portal_sync_state`, and whom the portal does not know."""
         learnt = [told(each) for each in settled if _was_tried(each)]
         await queries.record_told(conn, learnt)
-        unknown = {one.mentor_id: one.at for one in learnt if one.code == _UNKNOWN}
+        unknown = {one.mentor_id: one.at for one in learnt if one.code == UNKNOWN}
         await queries.note_unknown(conn, unknown)
 
     async def check(self) -> None:
@@ -189,7 +190,7 @@ def settlement(  # noqa: PLR0911  # one per row of the table
         case Accepted():
             return Done({"answer": "accepted", "version": wanted.version})
         case UnknownMentor():
-            return Dead(_UNKNOWN)
+            return Dead(UNKNOWN)
         case _:
             raise refused(answer)
 

@@ -259,6 +259,25 @@ async def test_a_portal_that_asks_to_wait_stops_the_rest(desk: Desk, tmp_path: P
     assert totals["portal_throttled"] <= 4
 
 
+async def test_whom_the_portal_does_not_know_is_a_finding(desk: Desk, tmp_path: Path) -> None:
+    """SYN-10: as when a relay is told so; who stands there in vain is in the report of data."""
+    if desk.world.channel == DATAVERSE:
+        pytest.skip("Dataverse knows nobody and takes everybody")
+    admin = await administrator(desk)
+    mentor, _ = await desk.mentor(100)
+    desk.portal.script(status=404, code="unknown_mentor")
+    credentials = file_of(tmp_path, client_secret=NEW)
+
+    ran = await desk.run(
+        "break-glass", "--all", "--credentials", credentials, "--yes", "--actor", admin, *WHY,
+        "--json",
+    )  # fmt: skip
+
+    assert (ran.code, ran.document()["totals"]) == (1, {"unknown_mentor": 1})
+    found = await desk.world.rows("select kind, mentor_id from data_quality_findings")
+    assert [tuple(row.values()) for row in found] == [("unknown_at_portal", mentor)]
+
+
 @pytest.mark.parametrize(
     ("given", "mode", "told"),
     [

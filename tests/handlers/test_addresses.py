@@ -43,7 +43,9 @@ def test_an_address_that_others_can_listen_to_is_refused(
     with pytest.raises(ConfigurationError, match="https address, or http on this machine") as told:
         load_settings(settings_with(name))
 
-    assert name in str(told.value)
+    assert f"read: {name}: its keys" in str(told.value) or f"read: {name}: secrets" in str(
+        told.value
+    )
     assert "example.org" not in str(told.value)
 
 
