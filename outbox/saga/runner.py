@@ -248,6 +248,7 @@ class SagaRun:
         if publications:
             origin = Origin(self._saga.name, instance.id, instance.key)
             published = await self._store.publish(origin, publications)
+        is_news = decision.park not in {None, instance.parked_why}
         instance.move(
             decision,
             topic=topic_told(message),
@@ -257,7 +258,7 @@ class SagaRun:
             cancelled=tuple(cancelled),
             act=act,
         )
-        if decision.park is not None:
+        if is_news:
             log.error(
                 "saga.parked", saga=self._saga.name, saga_id=instance.id, reason=decision.park
             )

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from outbox import (
     AfterDead,
@@ -146,6 +147,22 @@ async def test_a_dead_letter_that_blocks_keeps_its_key_in_both_labs(lab_of: Open
 
     assert blocked == [Alarm(door=1), Alarm(door=3)]
     assert [call.message for call in lab.calls()][2:] == [Alarm(door=1), Alarm(door=2)]
+
+
+async def test_an_instance_that_is_parked_still_is_told_once(lab_of: Opening) -> None:
+    """A timer armed by hand leaves it parked; nobody need be called a second time."""
+
+    def waits(state: Watch, message: Message, *, now: datetime) -> Decision[Watch]:
+        del message, now
+        return Decision(state, park="needs_a_person")
+
+    lab = await lab_of(doors(react=waits))
+    with capture_logs() as logs:
+        await lab.tell(Opened(door=1))
+        await lab.rearm("watch", "1", "long", lab.now + HOUR, actor="ada")
+
+    assert [one["event"] for one in logs].count("saga.parked") == 1
+    assert (await lab.life("watch", "1")).parked_why == "needs_a_person"
 
 
 async def test_a_report_of_an_earlier_life_misses_the_next(lab: Lab) -> None:
