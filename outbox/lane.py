@@ -21,6 +21,7 @@ from outbox.consume import Consumer, decode
 from outbox.credentials import probe_circuit
 from outbox.gate import ProcessGate
 from outbox.handler import LEASE_MARGIN, Effect
+from outbox.leased import LeasedBatch
 from outbox.pace import Pace
 from outbox.settlement import Ended, Settlement
 from outbox.slots import Slots
@@ -84,6 +85,8 @@ class Lane:
     losses: dict[int, BaseException] = field(default_factory=dict)
     _uncounted: list[Claimed] = field(default_factory=list)
     _rolled_back: set[int] = field(default_factory=set)
+    found_all: bool = False
+    """Whether its last claim left nothing that was due, so that only new messages are news."""
     _may_probe: bool = False
 
     def __post_init__(self) -> None:
@@ -112,6 +115,7 @@ class Lane:
     async def take(self, limit: int) -> LeasedBatch | HeldBatch | None:
         """Claim up to `limit` deliveries, by the way that is cheapest for them; None for none."""
         limit = self.pace.allowed(limit)
+        self.found_all = False
         if not limit:
             return None
         batch = await self._take(limit)
@@ -132,6 +136,7 @@ class Lane:
         starts_by = self.starts_by()
         rows = await self.claims.claim(limit)
         self.meter.claim(self.handler.name, len(rows), limit)
+        self.found_all = len(rows) < limit and not self.handler.ordered
         return LeasedBatch(self, rows, starts_by) if rows else None
 
     def room(self, running: Collection[LeasedBatch | HeldBatch]) -> int:
@@ -172,7 +177,7 @@ class Lane:
     @property
     def may_hold(self) -> bool:
         """Whether its next batch is to be claimed, tried and settled in one transaction."""
-        plain = not self.calls_out and not self.handler.ordered
+        plain = not self.calls_out
         return plain and self.claims.in_backlog and self.places.free
 
     @property
@@ -269,6 +274,7 @@ class Lane:
         """Return leases unused, and those of their keys but for the keys to `keep`."""
         if not rows:
             return
+        self.found_all = False
         token = token_of(rows[0])
         async with self.pool.connection() as conn, conn.transaction():
             await queries.give_back(conn, ids=[row.id for row in rows], token=token)
@@ -353,34 +359,6 @@ class Lane:
         finally:
             await self.gate.leave_alone()
         return True
-
-
-@dataclass(slots=True)
-class LeasedBatch:
-    """Deliveries under leases that are committed. `starts_by` as in `Lane.starts_by`.
-
-    `in_flight` is how many of them still take a slot: a call that has ended takes none, though its
-    settlement may be under way. `freed` is called as each has ended: there may be room for more.
-    """
-
-    lane: Lane
-    rows: Sequence[Claimed]
-    starts_by: float
-    in_flight: int = 0
-    freed: Callable[[], None] | None = None
-
-    def __post_init__(self) -> None:
-        """Each of them takes a slot from the start."""
-        self.in_flight = len(self.rows)
-
-    async def run(self) -> None:
-        """Try and settle all of it."""
-        await self.lane.run_batch(self.rows, self.starts_by, over=self._over)
-
-    def _over(self) -> None:
-        self.in_flight -= 1
-        if self.freed is not None:
-            self.freed()
 
 
 def read_by(handler: Handler) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from outbox.lane import LeasedBatch
+from outbox.leased import LeasedBatch
 
 if TYPE_CHECKING:
     from outbox.lane import Lane

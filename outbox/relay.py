@@ -34,6 +34,7 @@ from outbox.dsn import libpq_dsn, relay_options
 from outbox.gate import ProcessGate
 from outbox.handler import LEASE_MARGIN
 from outbox.house import House
+from outbox.idling import FAST_POLL_SECONDS, POLL_SECONDS, Idling
 from outbox.meter import Meter
 from outbox.notifier import Notifier
 from outbox.readiness import check_database
@@ -52,27 +53,12 @@ if TYPE_CHECKING:
 
     from outbox.app import App
     from outbox.held import HeldBatch
-    from outbox.lane import Lane, LeasedBatch
+    from outbox.lane import Lane
+    from outbox.leased import LeasedBatch
     from outbox.transport import Transport
     from outbox.working_off import Running
 
 log = structlog.get_logger("outbox")
-
-POLL_SECONDS = 0.25
-"""How long an idle lane waits for the bell before it looks by itself."""
-
-FAST_POLL_SECONDS, FAST_POLL_FOR_SECONDS = 0.002, 0.25
-"""How often, and for how long, a lane looks by itself while its flag may be news to publishers."""
-
-SLOW_POLL_SECONDS = 0.05
-"""How often a lane looks that has nothing to do while others have a crowd."""
-
-QUIET_SECONDS = 0.02
-"""How long there must have been no crowd before publishers are asked to ring."""
-
-CROWD = 8
-"""So many deliveries in one claim are a crowd: publishers need not ring for more."""
-
 
 ERROR_WAIT_SECONDS = 1.0
 """How long a lane waits after the database failed it."""
@@ -139,9 +125,7 @@ class Relay:
             audit=SelfAudit(app, frozenset(self.lanes)), listening=self._hears,
             trouble=lambda: transport.trouble, hands_over=transport.hands_over,
         )  # fmt: skip
-        self._moved_at: dict[str, float] = {}
-        self._asleep = False
-        self._asleep_at = self._crowded_at = float("-inf")
+        self._idling = Idling()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Relay]:
@@ -282,6 +266,7 @@ class Relay:
             del running[done]
         free = lane.room(running.values())
         if not free:
+            lane.found_all = False  # who rings now is heard when there is room
             return False
         await self._gate.enter()  # before the claim: no lease runs out at the gate
         batch = None
@@ -293,15 +278,17 @@ class Relay:
         if batch is None:
             return False
         moved = len(batch.rows)
-        now = self._moved_at[lane.handler.name] = asyncio.get_running_loop().time()
-        batch.freed = awake.set
+
+        def freed() -> None:
+            if not (self._told_of_news and lane.found_all):
+                awake.set()
+
+        batch.freed = freed
         task = asyncio.create_task(self._run_batch(lane, batch))
-        task.add_done_callback(lambda _: awake.set())
+        task.add_done_callback(lambda _: freed())
         running[task] = batch
-        if moved >= min(free, CROWD):
-            self._crowded_at = now
-            if self._asleep:
-                await self._tell(asleep=False)  # enough comes by itself: nobody need ring
+        if self._idling.moved(lane.handler.name, moved, room=free) and self._idling.asleep:
+            await self._tell(asleep=False)  # enough comes by itself: nobody need ring
         return moved == free
 
     async def _run_batch(self, lane: Lane, batch: LeasedBatch | HeldBatch) -> None:
@@ -317,40 +304,33 @@ class Relay:
 
     async def _idle(self, lane: Lane, awake: asyncio.Event) -> None:
         """Wait for the bell, the end of a batch, or the next look."""
-        loop = asyncio.get_running_loop()
-        if not self._asleep and loop.time() - self._crowded_at >= QUIET_SECONDS:
+        if not self._idling.asleep and self._idling.is_quiet:
             await self._tell(asleep=True)
-            self._asleep_at = loop.time()
+            self._idling.fell_asleep()
             return
-        # whoever published before the flag was up has rung no bell
-        moved_at = self._moved_at.get(lane.handler.name, float("-inf"))
-        news_at = self._asleep_at if self._asleep else moved_at
-        if loop.time() - news_at < FAST_POLL_FOR_SECONDS:
-            wait = FAST_POLL_SECONDS
-        else:
-            wait = POLL_SECONDS if self._asleep else SLOW_POLL_SECONDS
+        wait = self._idling.wait_seconds(lane.handler.name)
         if lane.pace.throttled:
             wait = min(max(lane.pace.wait().total_seconds(), FAST_POLL_SECONDS), POLL_SECONDS)
         elif lane.looks_again_in is not None:
             wait = min(wait, lane.looks_again_in)
-        timer = loop.call_later(wait, awake.set)
+        timer = asyncio.get_running_loop().call_later(wait, awake.set)
         await awake.wait()
         timer.cancel()
 
     async def _tell(self, *, asleep: bool) -> None:
         """Tell publishers whether they are to ring."""
-        self._asleep = asleep
+        self._idling.asleep = asleep
         try:
             async with self.pool.connection() as conn:
                 await self._beat(conn)
         except (psycopg.OperationalError, PoolTimeout):
-            self._asleep = False  # the lanes will say that the database is away
+            self._idling.asleep = False  # the lanes will say that the database is away
 
     async def _beat(self, conn: Any) -> None:
         """Say that this relay lives, and whether it wants the bell."""
         await queries_cluster.beat(
             conn, relay=self.name, handlers=list(self.lanes),
-            asleep=self._asleep and self._notifier.hears,
+            asleep=self._idling.asleep and self._notifier.hears,
             version=self.vitals.version, host_now=datetime.now(UTC),
             throttled=[name for name, lane in self.lanes.items() if lane.pace.throttled],
             hands_over=self._transport.hands_over, trouble=self._transport.trouble,
@@ -368,6 +348,11 @@ class Relay:
                 )
             if not asked:
                 await self._pause(stop, LOOK_SECONDS)
+
+    @property
+    def _told_of_news(self) -> bool:
+        """Whether publishers ring, and it is heard."""
+        return self._idling.asleep and self._notifier.listening
 
     def _hears(self) -> bool | None:
         """Whether the bell is heard; None where nobody rings for this relay."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable
 
     from outbox.held import HeldBatch
-    from outbox.lane import Lane, LeasedBatch
+    from outbox.lane import Lane
+    from outbox.leased import LeasedBatch
 
     Running = dict[asyncio.Task[None], LeasedBatch | HeldBatch]
 

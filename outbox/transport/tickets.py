@@ -19,7 +19,8 @@ import structlog
 from outbox import queries_tickets
 from outbox.claiming import Claims
 from outbox.crash_points import CrashPoint, reach
-from outbox.lane import Lane, LeasedBatch, token_of
+from outbox.lane import Lane, token_of
+from outbox.leased import LeasedBatch
 from outbox.queries_tickets import Ticket
 
 if TYPE_CHECKING:

@@ -17,8 +17,10 @@ from psycopg_pool import PoolTimeout
 from outbox import queries_tickets
 from outbox.crash_points import CrashPoint, reach
 from outbox.handler import Order
-from outbox.lane import Lane, LeasedBatch
-from outbox.relay import ERROR_WAIT_SECONDS, FAST_POLL_SECONDS, POLL_SECONDS
+from outbox.idling import FAST_POLL_SECONDS, POLL_SECONDS
+from outbox.lane import Lane
+from outbox.leased import LeasedBatch
+from outbox.relay import ERROR_WAIT_SECONDS
 from outbox.settlement import facts_of
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from outbox import (
     SagaState,
     UnknownPolicy,
     apublish,
+    idling,
     publish,
     publish_many,
 )
-from outbox import relay as relay_module
 from outbox.readiness import behind_pooler
 from tests.outbox.pooler import pooled, program
 from tests.outbox.shop import OrderPlaced, count_order, mailer, nothing
@@ -157,7 +157,7 @@ async def test_without_an_address_for_listen_it_polls_and_nobody_rings(
     app.add(mailer(mail))
     relay = Relay(app, through_pooler)
     async with running(relay):
-        while not relay._asleep:  # noqa: ASYNC110 - it has turned to slow polling by itself
+        while not relay._idling.asleep:  # noqa: ASYNC110 - it has turned to slow polling by itself
             await asyncio.sleep(0)
         publish_some(through_pooler, 11)
         await asyncio.wait_for(delivered.wait(), 30)
@@ -173,8 +173,8 @@ async def test_the_bell_is_heard_at_its_own_address(
 ) -> None:
     """A relay that would look again in an hour is woken by a publisher behind the pooler."""
     for name in ("POLL_SECONDS", "SLOW_POLL_SECONDS"):
-        monkeypatch.setattr(relay_module, name, 3_600)
-    monkeypatch.setattr(relay_module, "FAST_POLL_FOR_SECONDS", 0)
+        monkeypatch.setattr(idling, name, 3_600)
+    monkeypatch.setattr(idling, "FAST_POLL_FOR_SECONDS", 0)
     delivered = asyncio.Event()
 
     async def mail(message: Any, attempt: Attempt) -> Outcome:
