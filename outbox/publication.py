@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outbox.payload import (
     PRIORITY_MAX,
@@ -27,8 +26,7 @@ BATCH_CHARS_MAX = 4_194_304
 """The most messages, and the most payload, in one statement: what a server must hold at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class Publication(NamedTuple):
     """One message and its terms, for `publish_many`. The fields are those of `publish`."""
 
     message: Message

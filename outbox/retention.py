@@ -1,7 +1,7 @@
 """How long what has ended is kept, and deleting it afterwards, a little at a time.
 
 Nothing is deleted that anything waits for: a message stays as long as a delivery (a timer is one),
-a dead letter or a parked message points to it, which its foreign keys hold in the database, and
+a dead letter or a parked message points to it, which the database holds every delete to, and
 receipts stay as long as their message. Deletes are bounded statements in transactions of their own
 that wait for nobody, on a connection of their own, one process at a time, with pauses in between.
 """
@@ -97,7 +97,7 @@ async def prune(
                     if not await queries.take_prune_turn(conn):
                         return gone
                     looked = await look(place)
-            except psycopg.Error as error:  # somebody's foreign key or lock, say
+            except psycopg.Error as error:  # somebody's delivery or lock, say
                 if isinstance(error, psycopg.OperationalError) and not isinstance(error, _BOUNDS):
                     raise
                 log.error("retention.refused", kind=kind, **facts_of(error))  # noqa: TRY400

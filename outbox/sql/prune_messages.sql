@@ -2,8 +2,8 @@
 -- index: message_pk (id); delivery_message_idx (message_id); dead_letter_message_idx (message_id);
 --        unrouted_pk (message_id)
 -- why: ids are about as old as they are small, so the primary key is the search and publishing pays for no index
---      on dates. What waits, is dead or is parked keeps its message; a delivery that comes into being meanwhile is
---      kept by its foreign key, which refuses the whole statement. Rows in other hands are passed by.
+--      on dates. What waits, is dead or is parked keeps its message; a trigger and foreign keys refuse the whole
+--      statement that would take it. Rows in other hands are passed by.
 with looked as materialized (
     select m.id, m.created_at < coalesce(%(now)s::timestamptz, now()) - %(keep)s::interval as old
     from outbox.message as m

@@ -107,7 +107,20 @@ async def test_the_database_refuses_to_lose_a_message_that_is_waited_for(
     with pytest.raises(psycopg.errors.ForeignKeyViolation) as refused:
         rows("delete from outbox.message")
 
-    assert refused.value.diag.constraint_name == f"{table}_message_fk"
+    guard = "message_waited_for" if table == "delivery" else f"{table}_message_fk"
+    assert refused.value.diag.constraint_name == guard
+    assert rows("select count(*) from outbox.message") == [(1,)]
+
+
+async def test_messages_are_deleted_in_sight_of_what_is_committed(
+    opened: Opened, database: str
+) -> None:
+    """An older snapshot would not show a delivery that somebody has made since: P2."""
+    await opened(mailer())
+    with psycopg.connect(database) as conn:
+        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with pytest.raises(psycopg.errors.ActiveSqlTransaction, match="read committed"):
+            conn.execute("delete from outbox.message")
 
 
 async def test_a_dedup_key_goes_when_nobody_can_be_asking_for_it(
