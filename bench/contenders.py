@@ -140,3 +140,12 @@ ALONE: dict[str, Contender] = {
     for effect, shape in {"database": "held", "idempotent": "leased"}.items()
 }
 """No outbox: what a relay over psycopg cannot do better than, by the effect it compares with."""
+WAITING_ALONE: dict[str, Contender] = {
+    "database": Contender(
+        "psycopg alone, leased and a transaction begun",
+        module="peer_psycopg",
+        settings=MappingProxyType({"SHAPE": "begun"}),
+    ),
+    "idempotent": ALONE["idempotent"],
+}
+"""The same for how long a message waits: a DATABASE handler starts in its transaction."""

@@ -31,6 +31,7 @@ LIMITS = {
     "bcur_receipt": "lease by update, delete and receipt",
     "c_keys_receipt": "row locks held, key leased, delete and receipt in the same transaction",
     "bcur_keys_receipt": "lease by update, key leased, delete and receipt",
+    "bcur_heads_receipt": "lease of each key, then of its head, delete and receipt",
     "bcur_begun_receipt": "lease by update, mark as begun, delete and receipt",
 }
 SHAPES = {
@@ -44,6 +45,8 @@ KEYED = {
     "idempotent": ("bcur_receipt", "bcur_keys_receipt"),
 }
 """The limit without and with a lease of each ordering key."""
+HEADS = "bcur_heads_receipt"
+"""The limit that also looks for the head of each key under the key's lease, by an index of keys."""
 
 
 def tool(name: str) -> str:
@@ -60,7 +63,8 @@ def tool(name: str) -> str:
 def measure(ground: Ground, script: str, rows: int, *, clients: int = 1) -> float:
     """Rows per second through one script of `bench/limits`, batches of 1,000."""
     with ground.empty() as dsn, tempfile.TemporaryDirectory() as folder:
-        for file in ("schema.sql", "receipt.sql", "fill.sql"):
+        more = ("heads.sql",) if script == HEADS else ()
+        for file in ("schema.sql", "receipt.sql", *more, "fill.sql"):
             _psql(dsn, HERE / file, rows)
         text = (HERE / f"{script}.sql").read_text("utf-8").replace(":n", str(BATCH))
         path = Path(folder, "script.sql")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.contenders import ALONE, PEERS
+from bench.contenders import ALONE, PEERS, WAITING_ALONE
 from bench.report import told
 from bench.scenarios.draining import EFFECTS
 from bench.scenarios.waiting import SHARES
@@ -241,26 +241,33 @@ def _publish_stops(kept: Kept) -> str:
 
 
 def _latency_stops(kept: Kept) -> str:
-    name = ALONE["idempotent"].name
-    floor = "; ".join(
+    floors = " and ".join(
+        f"{_waited(kept, one.name)} ms ({one.name.removeprefix('psycopg alone, ')})"
+        for one in WAITING_ALONE.values()
+    )
+    return f"psycopg alone, which hears a ring, leases one row and calls nobody, takes {floors}."
+
+
+def _waited(kept: Kept, name: str) -> str:
+    return "; ".join(
         f"{told(kept.median('peers_latency', f'{name} at {rate}/s, {share}'))} at {rate}/s, {share}"
         for rate in (100, 500)
         for share in SHARES
     )
-    return (
-        f"psycopg alone, which hears a ring, leases one row and calls nobody, takes {floor} ms; a "
-        "DATABASE handler's transaction begins after that."
-    )
 
 
 def _keys_stops(kept: Kept) -> str:
-    alone = " and ".join(
-        f"{told(value)} ({name.partition(',')[0]})"
-        for name, value in kept.matching("keys", ", SQL alone: keys over unordered")
+    keys, heads = (
+        " and ".join(
+            f"{told(value)} ({name.partition(',')[0]})"
+            for name, value in kept.matching("keys", f", SQL alone: {which} over unordered")
+        )
+        for which in ("keys", "heads")
     )
     return (
-        f"SQL alone that also writes and removes a lease of each key keeps {alone} of the "
-        "unordered rate; that lease is the guard of P5, and keys are looked at again."
+        f"SQL alone that also writes and removes a lease of each key keeps {keys} of the unordered "
+        f"rate, and {heads} where it then looks for the head of each key, which may have come "
+        "after the key was chosen: those two statements are the guard of P5."
     )
 
 

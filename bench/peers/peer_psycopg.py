@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -99,10 +100,11 @@ class Psycopg:
             await ear.execute("listen floor")
             async for _ in ear.notifies():
                 rows = await (await conn.execute(lease, {"batch": BATCH, "last": 0})).fetchall()
-                for row in rows:
-                    on(json.loads(row[3])["seq"])
                 if rows:
-                    await conn.execute(SETTLE, {"ids": [row[0] for row in rows]})
+                    async with conn.transaction() if SHAPE == "begun" else nullcontext():
+                        for row in rows:
+                            on(json.loads(row[3])["seq"])
+                        await conn.execute(SETTLE, {"ids": [row[0] for row in rows]})
 
 
 async def _settle(conn: Any, rows: Sequence[tuple[Any, ...]], on: Callable[[int], Any]) -> None:

@@ -121,13 +121,13 @@ async def keys(ground: Ground, scale: Scale) -> list[Figure]:
     """Ordering keys: one key for all, as many keys as messages, and newest only.
 
     *newest only* counts messages, most of which are superseded without a call. *SQL alone* writes
-    and removes a lease of each key beside the rows of the unordered limit: no more than that ratio
-    is left for what keeps the order.
+    and removes a lease of each key beside the rows of the unordered limit; with *heads* it leases
+    what is the head of a key once the key's lease is committed, as the order needs it.
     """
     got = Gathered("keys", deliveries=scale.keys)
     count = scale.keys
     for _ in range(1 if scale.quick else 2):
-        for script in [script for pair in floor.KEYED.values() for script in pair]:
+        for script in [one for pair in floor.KEYED.values() for one in pair] + [floor.HEADS]:
             _limit(ground, scale, got, script)
         for effect in ("database", "idempotent"):
             terms = {"effect": effect, **_WIDE}
@@ -155,8 +155,9 @@ async def keys(ground: Ground, scale: Scale) -> list[Figure]:
     ] + [
         figure
         for effect, (plain, keyed) in floor.KEYED.items()
+        for name, limit in (("keys", keyed), ("heads", floor.HEADS))
         for figure in got.ratio(
-            f"{effect}, SQL alone: keys over unordered", _limit_name(keyed), _limit_name(plain)
+            f"{effect}, SQL alone: {name} over unordered", _limit_name(limit), _limit_name(plain)
         )
     ]
     return got.figures(*shares)

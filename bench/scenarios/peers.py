@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bench import trial
-from bench.contenders import ALONE, OURS, PEERS, ours
+from bench.contenders import OURS, PEERS, WAITING_ALONE, ours
 from bench.environments import ROOT, NotInstalled
 from bench.figures import Figure, Gathered
 from bench.scenarios.waiting import waited
@@ -42,9 +42,10 @@ async def latency(ground: Ground, scale: Scale, names: Sequence[str]) -> list[Fi
     """From the return of the publishing call to the start of the handler in another process.
 
     Ours has a handler's default terms: the wide ones are for throughput. *psycopg alone* hears a
-    ring and leases one row: no outbox, and nothing that a relay over psycopg could be faster than.
+    ring and leases one row, and begins a transaction where a DATABASE handler starts in one: no
+    outbox, and nothing that a relay over psycopg could be faster than.
     """
-    return _beside(ground, scale, names, _wait, ALONE["idempotent"])
+    return _beside(ground, scale, names, _wait, *WAITING_ALONE.values())
 
 
 def _beside(
