@@ -21,7 +21,7 @@ from outbox.crash_points import CrashPoint, reach
 from outbox.doors import FRESH_SECONDS
 from outbox.errors import AttemptError, CredentialsRejected, DestinationHeld, TransientFailure
 from outbox.handler import LEASE_MARGIN, Effect
-from outbox.lane import token_of
+from outbox.lane import keys_of, token_of
 from outbox.outcome import Dead, Done, Retry, Suppressed, Unknown
 from outbox.settlement import facts_of
 from outbox.working_off import end_all
@@ -157,6 +157,7 @@ class _Batch:
         self._ended: list[Ended] = []
         self._over: list[str] = []
         self._left: list[Claimed] = []
+        self._lost: set[str] = set()  # keys of which an end could not be written
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()  # asked once: it asks the system for the process id
 
@@ -197,7 +198,7 @@ class _Batch:
             if now >= self._asks_from or self._lane.pace.stopped_at >= self._claimed_at:
                 late = late or not await self._lane.pace.may_begin(row)
                 late = late or self._loop.time() >= self._starts_by  # the answer may take its time
-            if late:
+            if late or row.key in self._lost:
                 self._leave(chain[place:])
                 break
             end = await self._lane.consumer.call(row, message, attempt, timer)
@@ -223,8 +224,9 @@ class _Batch:
     async def _settle_ended(self) -> None:
         ended, self._ended = self._ended, []
         over, self._over = self._over, []
+        may_end = [end for end in ended if end.claimed.key not in self._lost]
         try:
-            await _settle(self._lane, ended, free=over)
+            self._lost |= await _settle(self._lane, may_end, free=over)
         finally:
             for end in ended:  # from now on the database says so to everybody
                 if isinstance(end.error, DestinationHeld | CredentialsRejected):
@@ -240,14 +242,15 @@ def _chains(calls: Sequence[Call]) -> Iterator[list[Call]]:
             yield list(group)
 
 
-async def _settle(lane: Lane, ended: Sequence[Ended], *, free: Sequence[str] = ()) -> None:
+async def _settle(lane: Lane, ended: Sequence[Ended], *, free: Sequence[str] = ()) -> set[str]:
     """Write the ends down; a write that fails is repeated, the call never is.
 
     What cannot be written together is written one by one; what cannot be written at all loses its
-    lease: an ambiguous call becomes unknown, an idempotent one is made again.
+    lease: an ambiguous call becomes unknown, an idempotent one is made again. Answers the keys of
+    those, of which nothing that follows may be written either (P5): it would overtake them.
     """
     if not ended:
-        return
+        return set()
     for writes in range(1, SETTLE_WRITES_MAX + 1):
         try:
             async with lane.to_settle() as conn:
@@ -263,8 +266,15 @@ async def _settle(lane: Lane, ended: Sequence[Ended], *, free: Sequence[str] = (
                 **facts_of(error),
             )
             if len(ended) > 1 and not isinstance(error, (psycopg.OperationalError, PoolTimeout)):
-                for end in ended:
-                    await _settle(lane, [end])
-                return
+                return await _settle_singly(lane, ended)
         else:
-            return
+            return set()
+    return keys_of([end.claimed for end in ended])
+
+
+async def _settle_singly(lane: Lane, ended: Sequence[Ended]) -> set[str]:
+    lost: set[str] = set()
+    for end in ended:
+        if end.claimed.key not in lost:
+            lost |= await _settle(lane, [end])
+    return lost

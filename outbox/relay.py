@@ -73,6 +73,8 @@ class Relay:
     """Runs the lanes of an application's handlers (all of them, or those in `only`).
 
     `wake_ups` False: it never asks publishers to ring, and looks by polling alone.
+    What a process had taken when it died is tried here, alone, while nothing else is called;
+    `outbox relay` gives it a process of its own.
     """
 
     def __init__(  # noqa: PLR0913 - each is optional and named

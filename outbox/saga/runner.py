@@ -8,7 +8,6 @@ given up and each is run alone, so that nobody waits for an instance while holdi
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -241,7 +240,7 @@ class SagaRun:
         publications = [
             one
             if not_before is None or (one.due_at is not None and one.due_at >= not_before)
-            else replace(one, due_at=not_before)
+            else one._replace(due_at=not_before)
             for one in decision.publish
         ]
         published: list[int] = []

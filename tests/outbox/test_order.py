@@ -23,9 +23,12 @@ from outbox import (
     Superseded,
     Unknown,
 )
+from outbox.calling import SETTLE_WRITES_MAX
 from tests.outbox.shop import MINUTE, SECOND, OrderPlaced, mailer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from outbox.testing import Lease, OutboxHarness
     from tests.outbox.conftest import Opened, Rows
 
@@ -228,6 +231,39 @@ async def test_a_run_stops_at_what_must_be_tried_again(opened: Opened, rows: Row
     assert seen == [0, 1]
     assert rows("select count(*) from outbox.key_lease") == [(0,)]
     assert rows("select count(*) from outbox.delivery where lease_token is not null") == [(0,)]
+
+
+async def test_nothing_is_settled_behind_what_could_not_be(opened: Opened, rows: Rows) -> None:
+    """P5: the end of the first is lost, so the second of its run may not stand before it."""
+    calls: list[int] = []
+    given_up, refusals = asyncio.Event(), SETTLE_WRITES_MAX
+
+    async def call(message: OrderPlaced, attempt: Attempt) -> Outcome:
+        del attempt
+        calls.append(message.order_id)
+        if message.order_id == 2:
+            await given_up.wait()
+        return Done()
+
+    async def record(conn: Any, settled: Sequence[Settled]) -> None:
+        nonlocal refusals
+        del conn
+        if refusals and any(one.message == OrderPlaced(order_id=1) for one in settled):
+            refusals -= 1
+            if not refusals:
+                given_up.set()
+            raise psycopg.OperationalError
+
+    box = await opened(mailer(call, order=Order.KEYED, record=record))
+    await order(box, 1, "a")
+    await order(box, 2, "a")
+    await box.run_once()
+    written = rows("select count(*) from outbox.receipt")
+    box.advance(MINUTE)
+    await box.drain()
+
+    assert written == [(0,)]
+    assert calls == [1, 2, 1, 2]
 
 
 async def test_a_key_long_blocked_hides_no_other(opened: Opened) -> None:
