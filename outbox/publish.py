@@ -108,6 +108,8 @@ def publish_many(handle: SyncHandle, publications: Sequence[Publication]) -> lis
     """Publish all, a thousand in one statement; receipts come in the same order.
 
     Ids are in the order of `publications`. Everything is checked before the first statement.
+    Dedup keys are taken in that order too: two transactions that take the same ones in different
+    orders wait for each other, and the server undoes one of them.
     """
     handles.check_sync(handle)
     with _publishing_many(publications):
