@@ -177,7 +177,7 @@ class Lane:
     @property
     def may_hold(self) -> bool:
         """Whether its next batch is to be claimed, tried and settled in one transaction."""
-        plain = not self.calls_out
+        plain = not self.calls_out and not self.handler.ordered
         return plain and self.claims.in_backlog and self.places.free
 
     @property

@@ -233,6 +233,27 @@ async def test_a_run_stops_at_what_must_be_tried_again(opened: Opened, rows: Row
     assert rows("select count(*) from outbox.delivery where lease_token is not null") == [(0,)]
 
 
+@pytest.mark.parametrize("kind", [Order.KEYED, Order.NEWEST])
+async def test_a_backlog_is_in_order_too(kind: Order, opened: Opened) -> None:
+    """P5: what has an order is never worked off under row locks, which know no keys."""
+    calls: list[int] = []
+
+    async def call(message: OrderPlaced, attempt: Attempt, conn: Any) -> Outcome:
+        del attempt, conn
+        calls.append(message.order_id)
+        return Done()
+
+    box = await opened(mailer(call, order=kind, effect=Effect.DATABASE, batch_max=2))
+    await order(box, 1, "a")
+    await box.claim_one()  # in the hands of another
+    for number, key in ((2, "b"), (3, "c"), (4, "a"), (5, "d")):
+        await order(box, number, key)
+    for _ in range(4):
+        await box.run_once()
+
+    assert sorted(calls) == [2, 3, 5]
+
+
 async def test_nothing_is_settled_behind_what_could_not_be(opened: Opened, rows: Rows) -> None:
     """P5: the end of the first is lost, so the second of its run may not stand before it."""
     calls: list[int] = []
