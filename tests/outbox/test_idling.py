@@ -118,6 +118,8 @@ async def test_who_rang_while_there_was_no_room_is_served_when_there_is(
         may_end.set()
         await until_settled(rows, SETTLING_MAX + 1)
 
+    assert rows("select count(*) from outbox.delivery") == [(0,)]
+
 
 async def test_who_rang_while_its_key_was_busy_is_served_when_it_is_free(
     database: str, rows: Rows
@@ -141,3 +143,5 @@ async def test_who_rang_while_its_key_was_busy_is_served_when_it_is_free(
             await asyncio.sleep(0)
         may_end.set()
         await until_settled(rows, 2)
+
+    assert rows("select count(*) from outbox.delivery") == [(0,)]
