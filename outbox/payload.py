@@ -42,13 +42,13 @@ _PLAIN = frozenset({str, int, bool, UUID, type(None)})
 
 def encode(message: Message) -> str:
     """The payload of `message` as JSON. Raises a `PublishError` where jsonb could not hold it."""
-    if not isinstance(message, Message):
+    if Message not in type(message).__mro__:  # pydantic's `isinstance` is ten times slower
         msg = f"publish takes an instance of a Message class, this is a {type(message).__name__}"
         raise PublishError(msg)
     if not _PLAIN.issuperset(map(type, message.__dict__.values())):
         _check_value(message.declaration.topic, message, type(message).__name__)
     try:
-        text = message.model_dump_json()
+        text = type(message).__pydantic_serializer__.to_json(message).decode()
     except PydanticSerializationError as error:
         raise PayloadInvalid(
             message.declaration.topic, "it holds text that is not valid UTF-8"

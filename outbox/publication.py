@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime, timedelta
 
-    from outbox.message import Declaration, Message
+    from outbox.message import Message
 
 BATCH_ROWS_MAX = 1_000
 BATCH_CHARS_MAX = 4_194_304
@@ -36,6 +36,9 @@ class Publication(NamedTuple):
     due_at: datetime | None = None
     priority: int = 0
     correlation_id: str | None = None
+
+
+_DEFAULTS = tuple(Publication._field_defaults.values())
 
 
 def message_params(  # noqa: PLR0913 - the terms of `publish`
@@ -111,24 +114,27 @@ def _batch(
     payloads: Sequence[str],
     terms: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    kinds: dict[Declaration, int] = {}
+    kinds: dict[type[Message], int] = {}  # by class, since a declaration hashes itself in Python
     for publication, term in zip(publications, terms, strict=True):
-        declaration = publication.message.declaration
-        kind = kinds.setdefault(declaration, len(kinds) + 1)
+        kind = kinds.setdefault(type(publication.message), len(kinds) + 1)
         if kind > 1:
             term["kind"] = kind
-    keyed = any("dedup_key" in term for term in terms)
+    declarations = [message_class.declaration for message_class in kinds]
+    differ = any(terms)
+    keyed = differ and any("dedup_key" in term for term in terms)
     return {
-        "topics": [declaration.topic for declaration in kinds],
-        "versions": [declaration.version for declaration in kinds],
-        "dedup_windows": [declaration.dedup_window for declaration in kinds] if keyed else None,
+        "topics": [declaration.topic for declaration in declarations],
+        "versions": [declaration.version for declaration in declarations],
+        "dedup_windows": [one.dedup_window for one in declarations] if keyed else None,
         "payloads": "[" + ",".join(payloads) + "]",
-        "terms": json.dumps(terms) if any(terms) else None,
+        "terms": json.dumps(terms) if differ else None,
     }
 
 
 def _terms_of(publication: Publication) -> dict[str, Any]:
     """The terms that are not the default, checked."""
+    if publication[1:] == _DEFAULTS and type(publication.priority) is int:
+        return {}
     key, sequence, dedup_key = publication.key, publication.sequence, publication.dedup_key
     due_at, priority = publication.due_at, publication.priority
     correlation_id = publication.correlation_id

@@ -156,11 +156,15 @@ def receipts_of(
 ) -> list[PublishReceipt]:
     """What the database answered to batches. Raises `TransactionReadOnly` as `receipt_of`."""
     receipts: list[PublishReceipt] = []
+    all_routed = True
     with uncollected():
         for message_ids, duplicates, deliveries, _ in found:
             if message_ids is None:
                 raise TransactionReadOnly
             receipts += map(PublishReceipt, message_ids, duplicates or repeat(False), deliveries)
+            all_routed = all_routed and 0 not in deliveries
+    if all_routed:
+        return receipts
     for publication, receipt in zip(publications, receipts, strict=True):
         if not receipt.deliveries and not receipt.duplicate:
             _warn_unrouted(publication.message, receipt.message_id)

@@ -25,7 +25,7 @@ from outbox.publication import batches_of
 from outbox.queries_publish import PUBLISH_MESSAGES, execute_sync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bench.figures import Scale
     from bench.ground import Ground
@@ -33,13 +33,16 @@ if TYPE_CHECKING:
 _AT_ONCE = 1_000
 _PER_SECOND = "messages/s"
 _A_TRANSACTION = "ms/transaction"
+_BARE = "one row"
 
 
 async def publish(ground: Ground, scale: Scale) -> list[Figure]:
     """A transaction that inserts one row, alone and with something more in it, in turns.
 
-    *a message* is a publish; *a select* and *a row of an indexed table* are what no publish that
-    answers before the commit can be cheaper than: a round trip, and one of the rows it writes.
+    *a message* is a publish; *a message in its statement* is `outbox.publish` called by the insert
+    itself, without a round trip of its own. *a select* and *a row of an indexed table* are what no
+    publish that answers before the commit can be cheaper than: a round trip, and one of the rows
+    it writes.
     """
     got = Gathered("publish", transactions=scale.transactions, clients=1)
     with _routed(ground) as dsn, psycopg.connect(dsn) as conn:
@@ -47,21 +50,25 @@ async def publish(ground: Ground, scale: Scale) -> list[Figure]:
         conn.execute("create table indexed (id bigint generated always as identity primary key)")
         conn.commit()
         message = Measured(**payload(1))
-        added: dict[str, Callable[[], object]] = {
-            "a message": lambda: publish_one(conn, message),
-            "a select": lambda: conn.execute("select 1"),
-            "a row of an indexed table": lambda: conn.execute("insert into indexed default values"),
+        parts: dict[str, list[Callable[[], object]]] = {
+            _BARE: [lambda: _insert(conn)],
+            "a message": [lambda: _insert(conn), lambda: publish_one(conn, message)],
+            "a message in its statement": [lambda: _insert_and_publish(conn, message)],
+            "a select": [lambda: _insert(conn), lambda: conn.execute("select 1")],
+            "a row of an indexed table": [
+                lambda: _insert(conn),
+                lambda: conn.execute("insert into indexed default values"),
+            ],
         }
-        _in_turns(conn, scale.transactions // 5, [*added.values()])  # caches are filled
+        _in_turns(conn, scale.transactions // 5, parts)  # caches are filled
         for _ in range(max(3, scale.runs)):
-            bare, *more = _in_turns(conn, scale.transactions, [*added.values()])
-            got.add("one row", bare, _A_TRANSACTION)
-            for name, took in zip(added, more, strict=True):
-                got.add(f"one row and {name}", took, _A_TRANSACTION)
+            for name, took in _in_turns(conn, scale.transactions, parts).items():
+                got.add(name if name == _BARE else f"one row and {name}", took, _A_TRANSACTION)
     shares = [
         figure
-        for name in added
-        for figure in got.ratio(f"with {name} / bare", f"one row and {name}", "one row")
+        for name in parts
+        if name != _BARE
+        for figure in got.ratio(f"with {name} / bare", f"one row and {name}", _BARE)
     ]
     return got.figures(*shares)
 
@@ -195,23 +202,27 @@ def _routed(ground: Ground) -> Iterator[str]:
 
 
 def _in_turns(
-    conn: psycopg.Connection[Any], count: int, added: Sequence[Callable[[], object]]
-) -> list[float]:
-    """Milliseconds per transaction, bare and with each of `added`; a drift hits all of them."""
-    steps: list[Callable[[], object]] = [lambda: None, *added]
-    took = [0.0] * len(steps)
-    for number in range(count):
-        for place, step in enumerate(steps):
+    conn: psycopg.Connection[Any], count: int, parts: Mapping[str, Sequence[Callable[[], object]]]
+) -> dict[str, float]:
+    """Milliseconds per transaction of each kind; a drift hits all of them."""
+    took = dict.fromkeys(parts, 0.0)
+    for _ in range(count):
+        for name, steps in parts.items():
             began = time.perf_counter()
-            _insert(conn, number)
-            step()
+            for step in steps:
+                step()
             conn.commit()
-            took[place] += time.perf_counter() - began
-    return [seconds * 1000 / count for seconds in took]
+            took[name] += time.perf_counter() - began
+    return {name: seconds * 1000 / count for name, seconds in took.items()}
 
 
-def _insert(conn: psycopg.Connection[Any], number: int) -> None:
-    conn.execute("insert into measured (number) values (%s)", [number])
+def _insert(conn: psycopg.Connection[Any]) -> None:
+    conn.execute("insert into measured (number) values (%s)", [1])
+
+
+def _insert_and_publish(conn: psycopg.Connection[Any], message: Measured) -> None:
+    topic, text = message.declaration.topic, message.model_dump_json()
+    conn.execute(statement("insert_and_publish"), {"number": 1, "topic": topic, "payload": text})
 
 
 def _copied_out(conn: psycopg.Connection[Any], count: int) -> dict[str, list[bytes]]:

@@ -54,6 +54,7 @@ def test_a_quick_run_is_one_document_with_ratios(
     assert set(document["ratios"]) == {
         "drain: ours idempotent / its limit",
         "publish: with a message / bare",
+        "publish: with a message in its statement / bare",
         "publish: with a row of an indexed table / bare",
         "publish: with a select / bare",
     }
