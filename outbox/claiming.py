@@ -243,7 +243,7 @@ class Claims:
 
     def window(self, limit: int) -> int:
         """How many rows the first window of a claim of `limit` has."""
-        return max(self._widened * limit, WINDOW_MIN)
+        return min(max(self._widened * limit, WINDOW_MIN), WINDOW_MAX)
 
     def looked_everywhere(self, *, since: float) -> None:
         """Note that a look from the first id ends now that began at `since`."""

@@ -195,16 +195,17 @@ class Handler:
 
     `timeout` bounds one call; the lease is `timeout` + `LEASE_MARGIN`. `concurrency` bounds calls
     in flight in one process (DATABASE handlers: deliveries in one transaction are bounded by
-    `batch_max`). `call_many` is a DATABASE handler's way to take a batch at once: it answers by
-    delivery id; where it raises, leaves one out or one did not end well, all is rolled back and
-    `call` is made for each alone. `prepare` runs once per claimed batch of a calling handler and
-    returns, per delivery id, what the call finds in `attempt.prepared`, or an outcome that settles
-    it without a call. `unknown` is the policy for calls of unknown outcome, or a coroutine that
-    gives one for each by delivery id, inside the transaction that makes them unknown (what is left
-    out is held). `record` runs inside every settling transaction. `check` says whether the
-    credentials work; it closes their circuit. `breaker` is when a destination that fails is left
-    alone; a DATABASE handler has none unless it is declared, and None is never. `rate` bounds the
-    calls of one process. Raises `HandlerInvalid` on a declaration that cannot work.
+    `batch_max`); one claim takes 1,000 at most. `call_many` is a DATABASE handler's way to take a
+    batch at once: it answers by delivery id; where it raises, leaves one out or one did not end
+    well, all is rolled back and `call` is made for each alone. `prepare` runs once per claimed
+    batch of a calling handler and returns, per delivery id, what the call finds in
+    `attempt.prepared`, or an outcome that settles it without a call. `unknown` is the policy for
+    calls of unknown outcome, or a coroutine that gives one for each by delivery id, inside the
+    transaction that makes them unknown (what is left out is held). `record` runs inside every
+    settling transaction. `check` says whether the credentials work; it closes their circuit.
+    `breaker` is when a destination that fails is left alone; a DATABASE handler has none unless it
+    is declared, and None is never. `rate` bounds the calls of one process. Raises `HandlerInvalid`
+    on a declaration that cannot work.
     """
 
     name: str

@@ -24,7 +24,7 @@ from outbox.handler import LEASE_MARGIN, Effect
 from outbox.leased import LeasedBatch
 from outbox.pace import Pace
 from outbox.settlement import Ended, Settlement
-from outbox.slots import Slots
+from outbox.slots import CLAIM_MAX, Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -132,7 +132,7 @@ class Lane:
             if (probe := await take_probe(self)) is not None:
                 return probe
         if self.may_hold:
-            return await HeldBatch.claim(self, min(limit, self.handler.batch_max))
+            return await HeldBatch.claim(self, min(limit, self.batch_max))
         starts_by = self.starts_by()
         rows = await self.claims.claim(limit)
         self.meter.claim(self.handler.name, len(rows), limit)
@@ -147,7 +147,7 @@ class Lane:
         """
         if not self.calls_out:
             most = BACKLOG_BATCHES_MAX if self.may_hold else DATABASE_BATCHES_MAX
-            return self.handler.batch_max if len(running) < most else 0
+            return self.batch_max if len(running) < most else 0
         if len(running) >= SETTLING_MAX:
             return 0
         return self.slots.free(sum(batch.in_flight for batch in running))
@@ -183,7 +183,8 @@ class Lane:
     @property
     def batch_max(self) -> int:
         """How many deliveries it takes at once."""
-        return self.handler.concurrency if self.calls_out else self.handler.batch_max
+        terms = self.handler
+        return min(terms.concurrency if self.calls_out else terms.batch_max, CLAIM_MAX)
 
     async def clean_up(self) -> int:
         """Decide about expired leases and open circuits; how many deliveries were looked at."""

@@ -22,6 +22,7 @@ from outbox.crash_points import CrashPoint, reach
 from outbox.lane import Lane, token_of
 from outbox.leased import LeasedBatch
 from outbox.queries_tickets import Ticket
+from outbox.slots import CLAIM_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -115,7 +116,7 @@ class TicketLane(Lane):
         """How many deliveries to ask for; `take` knows how many the workers have room for."""
         if len(running) >= SENDS_MAX or not self.sender.may_send:
             return 0
-        return self.handler.batch_max
+        return min(self.handler.batch_max, CLAIM_MAX)
 
     @property
     def looks_again_in(self) -> float | None:

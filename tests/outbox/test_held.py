@@ -58,6 +58,37 @@ async def test_a_backlog_is_worked_off_once_and_leaves_no_lease(opened: Opened, 
     assert (await box.census()).done == 11
 
 
+@pytest.mark.parametrize(
+    ("statement", "by_age", "locked"),
+    [
+        ("CLAIM", False, 4),
+        ("CLAIM_HELD", False, 4),
+        ("CLAIM_RANKED", False, 4),
+        ("CLAIM_RANKED", True, 8),  # of the ranked and of the others as many, to find the oldest
+    ],
+)
+async def test_a_claim_locks_no_more_than_it_takes(
+    *, statement: str, by_age: bool, locked: int, opened: Opened, database: str, rows: Rows
+) -> None:
+    """Retries and new ones alike, though the claim is planned for a thousand."""
+    box = await opened(ledger())
+    for priority in (-1, 0, 1):
+        await box.publish_many(
+            *(Publication(message=OrderPlaced(order_id=1), priority=priority) for _ in range(10))
+        )
+    rows("update outbox.delivery set due_at = now(), last_reason = 'busy' where id % 3 = 0")
+    more: dict[str, Any] = {"after": 0, "keyless": False, "by_age": by_age}
+    with psycopg.connect(database) as first, psycopg.connect(database) as second:
+        terms = box.lane("mailer").claims.terms(4).params(**more)
+        taken = first.execute(getattr(queries, statement), terms).fetchall()
+        free = second.execute(
+            "select count(*) from (select from outbox.delivery for update skip locked) as f"
+        ).fetchone()
+
+    assert len(taken) == 4
+    assert free == (30 - locked,)
+
+
 async def test_a_claim_walks_over_no_notes_of_batches_that_are_done(
     opened: Opened, database: str, rows: Rows
 ) -> None:

@@ -355,3 +355,25 @@ def test_the_hot_path_never_scans_a_table_it_grows(
 
     assert not re.search(r"Seq Scan on (delivery|message|receipt|dead_letter|saga)\b", plan), plan
     assert touched <= PAGES_MAX.get(name, PAGES_MAX_OTHERS), plan
+
+
+@pytest.mark.parametrize("name", ["claim", "claim_held", "claim_ranked", "lock_keys"])
+def test_the_plan_of_a_claim_is_kept(
+    name: str, relay_conn: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    """A server plans the first five for what they ask, and then all alike if that is no dearer.
+
+    Making the plan takes longer than a small claim.
+    """
+    body = re.sub(r"(?m)^--.*\n", "", FILES[name].read_text(encoding="utf-8"))
+    with relay_conn.transaction(force_rollback=True):
+        for _ in range(8):
+            relay_conn.execute(body, VALUES, prepare=True)
+        cursor = relay_conn.execute(
+            "select custom_plans, generic_plans from pg_prepared_statements"
+            " where starts_with(statement, %s)",
+            [body.partition("%")[0]],
+        )
+        planned = cursor.fetchall()
+
+    assert planned == [(5, 3)]
