@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 TERMS = Breaker(failures_min=3, window=MINUTE, probe_after=5 * SECOND, probe_after_max=15 * SECOND)
 WAITS = """
-select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()
+select pid from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()
 """
 SLOWLY = RetryPolicy(attempts_max=20, backoff=Ladder((600,)), jitter=0.0)
 
