@@ -255,7 +255,11 @@ def _latency_stops(kept: Kept) -> str:
         f"{_waited(kept, one.name)} ms ({one.name.removeprefix('psycopg alone, ')})"
         for one in WAITING_ALONE.values()
     )
-    return f"psycopg alone, which hears a ring, leases one row and calls nobody, takes {floors}."
+    return (
+        f"psycopg alone, which hears a ring, leases one row and calls nobody, takes {floors}. What "
+        "ours adds is a claim that also asks for retries, pauses, holds and notes and writes the "
+        "lease, and the Python from the ring to the call (DECISIONS.md has each part's share)."
+    )
 
 
 def _waited(kept: Kept, name: str) -> str:

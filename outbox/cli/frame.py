@@ -21,6 +21,8 @@ from outbox.settings import EngineSettings, load_settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from rich.table import Table
+
     from outbox.app import App
 
 FAILED, USAGE = 1, 2
@@ -44,6 +46,11 @@ engine.add_typer(unknowns, name="unknown")
 def out() -> Console:
     """The console on stdout, as wide as the terminal or a report line."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140, highlight=False)
+
+
+def print_table(table: Table, nothing: str) -> None:
+    """Print a table, or where it has no row the sentence that says so."""
+    out().print(table if table.row_count else nothing)
 
 
 def print_json(document: Any) -> None:

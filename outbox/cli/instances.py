@@ -16,6 +16,7 @@ from outbox.cli.frame import (
     open_connection,
     out,
     print_json,
+    print_table,
     sagas,
 )
 from outbox.errors import OutboxError, UsageError
@@ -60,7 +61,7 @@ def saga_list(
             f"{row['changed_at']:%Y-%m-%d %H:%M:%S}",
             f"waits for a person: {row['parked_why']}" if row["parked_why"] else ended,
         )
-    out().print(table)
+    print_table(table, "no instances" if name is None else f"no instances of {name}")
 
 
 @sagas.command(name="show")

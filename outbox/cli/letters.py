@@ -18,6 +18,7 @@ from outbox.cli.frame import (
     open_connection,
     out,
     print_json,
+    print_table,
     unknowns,
 )
 from outbox.errors import ConfigurationError, OutboxError
@@ -68,7 +69,7 @@ def dead_list(  # noqa: PLR0913, PLR0917 - the options of one command
             str(row["delivery_id"]), row["handler"], row["topic"], row["failure_group"],
             str(row["attempts"]), row["reason"] + state, _error(row), _second(row["died_at"]),
         )  # fmt: skip
-    out().print(table)
+    print_table(table, "no dead letters" + (" of these" if chosen != Selection() else ""))
 
 
 @dead_letters.command(name="groups")
@@ -92,7 +93,7 @@ def dead_groups(handler: Handler = None, limit: Limit = 100, as_json: AsJson = F
             _error({"error_type": one.error_type, "sqlstate": one.sqlstate}), one.frame or "-",
             _second(one.first_seen), _second(one.last_seen), str(one.sample_delivery_id),
         )  # fmt: skip
-    out().print(table)
+    print_table(table, "no dead letters" if handler is None else f"no dead letters of {handler}")
 
 
 @dead_letters.command(name="dismiss")
@@ -215,7 +216,9 @@ def unknown_list(handler: Handler = None, limit: Limit = 100, as_json: AsJson = 
             str(row["delivery_id"]), row["handler"], row["topic"], _second(row["unknown_at"]),
             row["reason"], str(row["attempts"] + 1), asked,
         )  # fmt: skip
-    out().print(table)
+    print_table(
+        table, "no unknown outcomes" if handler is None else f"no unknown outcomes of {handler}"
+    )
 
 
 @unknowns.command(name="resolve")

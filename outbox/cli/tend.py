@@ -10,7 +10,15 @@ import typer
 from rich.table import Table
 
 from outbox import queries_routes
-from outbox.cli.frame import AsJson, current_app, engine, open_connection, out, print_json
+from outbox.cli.frame import (
+    AsJson,
+    current_app,
+    engine,
+    open_connection,
+    out,
+    print_json,
+    print_table,
+)
 from outbox.errors import ConfigurationError
 from outbox.retention import prune
 from outbox.routing import backfill, drop_route
@@ -100,7 +108,7 @@ def route_list(context: typer.Context, as_json: AsJson = False) -> None:
     for one in found:
         cells = ["yes" if one.ordered else "no", str(one.waiting), str(one.leased)]
         table.add_row(one.topic, one.handler, *cells, _remark(app, one, wanted))
-    out().print(table)
+    print_table(table, "no routes; a relay and `outbox migrate` add those of the application")
 
 
 def _remark(app: App, route: queries_routes.Route, wanted: set[tuple[str, str]]) -> str:

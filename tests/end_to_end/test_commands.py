@@ -276,6 +276,10 @@ async def test_dead_letters_by_the_way_they_failed(desk: Desk) -> None:
     assert group["reason"] in (await desk.run("dead", "groups", "--handler", "portal")).out
     assert str(letters[0]) in (await desk.run("dead", "list", "--since", "1h")).out
     assert await desk.json("dead", "list", "--handler", "fcm") == []
+    assert (await desk.run("dead", "list", "--handler", "fcm")).out == "no dead letters of these\n"
+    assert (await desk.run("dead", "groups", "--handler", "fcm")).out == "no dead letters of fcm\n"
+    assert (await desk.run("unknown", "list")).out == "no unknown outcomes\n"
+    assert (await desk.run("saga", "list", "--name", "x")).out == "no instances of x\n"
 
     closing = ("dead", "dismiss", "--delivery", letters[0], "--actor", "op", "--why", "has left")
     assert (await desk.run(*closing, "--dry-run")).out == "1 dead letters would be dismissed\n"
