@@ -7,7 +7,7 @@
 --      left to claim_lone: one message that kills its worker must not take its neighbours along.
 --      `keyless`: only what has no key, for an ordered handler, where such a message stands for itself.
 --      The handler is a range and not an equality, so that only its own index gives the order: else the
---      primary key is walked over the backlog of every other handler. `terms`: what is asked for stands where
+--      primary key is walked over the backlog of every other handler. `terms`: what decides a plan stands where
 --      the planner cannot look into it, so that the plan is the same whatever it is, and the server keeps it
 --      instead of making one for each claim. `limit 1000`, the most there is in a claim, is what it plans for:
 --      a limit it cannot look into is a tenth of that, and would be a tenth of the table, whose primary keys
@@ -17,7 +17,7 @@
 --      of batches that name what lies above `after`, `held_before` the others, which only retries need: a claim
 --      must not walk over the notes of all batches of the last minute, which an open snapshot keeps.
 with terms as materialized (
-    select %(after)s::bigint as after, %(limit)s::bigint as most, %(again_limit)s::bigint as most_again,
+    select %(limit)s::bigint as most, %(again_limit)s::bigint as most_again,
         %(reads)s::text[] as reads, coalesce(%(now)s::timestamptz, now()) as now,
         %(keyless)s::boolean as keyless, set_config('synchronous_commit', 'off', true)
 ), open as (
@@ -33,15 +33,15 @@ with terms as materialized (
     from outbox.lease as e
     where e.handler = %(handler)s collate "C"
         and e.first_id is not null
-        and e.last_id > (select t.after from terms as t)
-        and e.until + interval '1 minute' > (select t.now from terms as t)
+        and e.last_id > %(after)s::bigint
+        and e.until + interval '1 minute' > coalesce(%(now)s::timestamptz, now())
 ), held_before as materialized (
     select e.first_id, e.last_id, e.deliveries
     from outbox.lease as e
     where e.handler = %(handler)s collate "C"
         and e.first_id is not null
-        and e.last_id <= (select t.after from terms as t)
-        and e.until + interval '1 minute' > (select t.now from terms as t)
+        and e.last_id <= %(after)s::bigint
+        and e.until + interval '1 minute' > coalesce(%(now)s::timestamptz, now())
 ), again as materialized (
     select d.id
     from outbox.delivery as d
@@ -51,7 +51,7 @@ with terms as materialized (
         and d.unknown_at is null
         and (d.key is null or not (select t.keyless from terms as t))
         and ((select t.reads from terms as t) is null or (
-            select m.topic || ' ' || m.version = any((select t.reads from terms as t)::text[]) from outbox.message as m where m.id = d.message_id
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
         ))
         and not exists (
             select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
@@ -65,14 +65,14 @@ with terms as materialized (
 ), fresh as materialized (
     select d.id
     from outbox.delivery as d
-    where (d.handler, d.id) > ((select handler from open), (select t.after from terms as t))
+    where (d.handler, d.id) > ((select handler from open), %(after)s::bigint)
         and d.handler <= (select handler from open)
         and d.due_at is null
         and d.lease_token is null
         and d.unknown_at is null
         and (d.key is null or not (select t.keyless from terms as t))
         and ((select t.reads from terms as t) is null or (
-            select m.topic || ' ' || m.version = any((select t.reads from terms as t)::text[]) from outbox.message as m where m.id = d.message_id
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
         ))
         and not exists (
             select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
@@ -87,7 +87,7 @@ with terms as materialized (
     limit (select t.most from terms as t)
 ), leased as (
     update outbox.delivery as d
-    set lease_token = %(token)s, lease_until = (select t.now from terms as t) + %(lease)s::interval
+    set lease_token = %(token)s, lease_until = coalesce(%(now)s::timestamptz, now()) + %(lease)s::interval
     from picked
     where d.id = picked.id
     returning d.*

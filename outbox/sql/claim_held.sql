@@ -6,7 +6,7 @@
 --      taken is noted by note_batch before any of it is tried, so that a message that kills its worker is
 --      still found out. Conditions, `terms` and limits as in claim.
 with terms as materialized (
-    select %(after)s::bigint as after, %(limit)s::bigint as most, %(again_limit)s::bigint as most_again,
+    select %(limit)s::bigint as most, %(again_limit)s::bigint as most_again,
         %(reads)s::text[] as reads, coalesce(%(now)s::timestamptz, now()) as now
 ), open as (
     select handler
@@ -21,15 +21,15 @@ with terms as materialized (
     from outbox.lease as e
     where e.handler = %(handler)s collate "C"
         and e.first_id is not null
-        and e.last_id > (select t.after from terms as t)
-        and e.until + interval '1 minute' > (select t.now from terms as t)
+        and e.last_id > %(after)s::bigint
+        and e.until + interval '1 minute' > coalesce(%(now)s::timestamptz, now())
 ), held_before as materialized (
     select e.first_id, e.last_id, e.deliveries
     from outbox.lease as e
     where e.handler = %(handler)s collate "C"
         and e.first_id is not null
-        and e.last_id <= (select t.after from terms as t)
-        and e.until + interval '1 minute' > (select t.now from terms as t)
+        and e.last_id <= %(after)s::bigint
+        and e.until + interval '1 minute' > coalesce(%(now)s::timestamptz, now())
 ), again as materialized (
     select d.id, d.message_id, d.key, d.position, d.attempts, d.resends, d.due_at
     from outbox.delivery as d
@@ -38,7 +38,7 @@ with terms as materialized (
         and d.lease_token is null
         and d.unknown_at is null
         and ((select t.reads from terms as t) is null or (
-            select m.topic || ' ' || m.version = any((select t.reads from terms as t)::text[]) from outbox.message as m where m.id = d.message_id
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
         ))
         and not exists (
             select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
@@ -52,13 +52,13 @@ with terms as materialized (
 ), fresh as materialized (
     select d.id, d.message_id, d.key, d.position, d.attempts, d.resends, d.due_at
     from outbox.delivery as d
-    where (d.handler, d.id) > ((select handler from open), (select t.after from terms as t))
+    where (d.handler, d.id) > ((select handler from open), %(after)s::bigint)
         and d.handler <= (select handler from open)
         and d.due_at is null
         and d.lease_token is null
         and d.unknown_at is null
         and ((select t.reads from terms as t) is null or (
-            select m.topic || ' ' || m.version = any((select t.reads from terms as t)::text[]) from outbox.message as m where m.id = d.message_id
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
         ))
         and not exists (
             select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
@@ -73,7 +73,7 @@ with terms as materialized (
     limit (select t.most from terms as t)
 )
 select l.id, l.message_id, l.key, l.position, l.attempts, l.resends,
-    (select t.now from terms as t) + %(lease)s::interval as lease_until, l.due_at is null as fresh,
+    coalesce(%(now)s::timestamptz, now()) + %(lease)s::interval as lease_until, l.due_at is null as fresh,
     m.topic, m.version, m.payload::text as payload, m.headers ->> 'traceparent' as traceparent,
     m.key as message_key, m.sequence, m.correlation_id, m.created_at
 from locked as l
