@@ -8,7 +8,7 @@
 --      left. What has a key is taken by id: the order of a key wins over any rank. `keyless`, `reads`,
 --      `terms` and limits: as in claim.
 with terms as materialized (
-    select %(after)s::bigint as after, %(limit)s::bigint as most, %(again_limit)s::bigint as most_again,
+    select %(limit)s::bigint as most, %(again_limit)s::bigint as most_again,
         %(reads)s::text[] as reads, coalesce(%(now)s::timestamptz, now()) as now,
         %(keyless)s::boolean as keyless, %(by_age)s::boolean as by_age, set_config('synchronous_commit', 'off', true)
 ), open as (
@@ -36,7 +36,7 @@ with terms as materialized (
         and d.lease_token is null
         and d.unknown_at is null
         and ((select t.reads from terms as t) is null or (
-            select m.topic || ' ' || m.version = any((select t.reads from terms as t)::text[]) from outbox.message as m where m.id = d.message_id
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
         ))
         and not exists (
             select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
@@ -52,7 +52,7 @@ with terms as materialized (
         and d.lease_token is null
         and d.unknown_at is null
         and ((select t.reads from terms as t) is null or (
-            select m.topic || ' ' || m.version = any((select t.reads from terms as t)::text[]) from outbox.message as m where m.id = d.message_id
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
         ))
         and (d.key is null or not (select t.keyless from terms as t))
         and not exists (
@@ -64,14 +64,14 @@ with terms as materialized (
 ), fresh as materialized (
     select d.id
     from outbox.delivery as d
-    where (d.handler, d.id) > ((select handler from open), (select t.after from terms as t))
+    where (d.handler, d.id) > ((select handler from open), %(after)s::bigint)
         and d.handler <= (select handler from open)
         and d.due_at is null
         and (d.priority = 0 or d.key is not null)
         and d.lease_token is null
         and d.unknown_at is null
         and ((select t.reads from terms as t) is null or (
-            select m.topic || ' ' || m.version = any((select t.reads from terms as t)::text[]) from outbox.message as m where m.id = d.message_id
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
         ))
         and (d.key is null or not (select t.keyless from terms as t))
         and not exists (
@@ -91,7 +91,7 @@ with terms as materialized (
         and d.lease_token is null
         and d.unknown_at is null
         and ((select t.reads from terms as t) is null or (
-            select m.topic || ' ' || m.version = any((select t.reads from terms as t)::text[]) from outbox.message as m where m.id = d.message_id
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
         ))
         and not exists (
             select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
@@ -111,7 +111,7 @@ with terms as materialized (
         and d.lease_token is null
         and d.unknown_at is null
         and ((select t.reads from terms as t) is null or (
-            select m.topic || ' ' || m.version = any((select t.reads from terms as t)::text[]) from outbox.message as m where m.id = d.message_id
+            select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
         ))
         and not exists (
             select from held as h where d.id between h.first_id and h.last_id and d.id = any(h.deliveries)
@@ -140,7 +140,7 @@ with terms as materialized (
     limit (select t.most from terms as t)
 ), leased as (
     update outbox.delivery as d
-    set lease_token = %(token)s, lease_until = (select t.now from terms as t) + %(lease)s::interval
+    set lease_token = %(token)s, lease_until = coalesce(%(now)s::timestamptz, now()) + %(lease)s::interval
     from picked
     where d.id = picked.id
     returning d.*

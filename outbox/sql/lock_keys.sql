@@ -13,7 +13,7 @@
 --      of which something is in somebody's hands, be it without a lease or unknown. `reads`, `terms` and
 --      limits as in claim; 20000 is the widest window.
 with terms as materialized (
-    select %(after)s::bigint as after, %(limit)s::bigint as most, %(window)s::bigint as look,
+    select %(limit)s::bigint as most, %(window)s::bigint as look,
         %(again_keys)s::text[] as again_keys, %(reads)s::text[] as reads,
         coalesce(%(now)s::timestamptz, now()) as now, %(headed)s::boolean as headed, %(blocks)s::boolean as blocks,
         %(unhandled)s::boolean as unhandled, set_config('synchronous_commit', 'off', true)
@@ -42,7 +42,7 @@ with terms as materialized (
     select * from (
         select d.id, d.key, d.lease_token is null and d.unknown_at is null and d.key is not null as wanted
         from outbox.delivery as d
-        where (d.handler, d.id) > ((select handler from open), (select t.after from terms as t))
+        where (d.handler, d.id) > ((select handler from open), %(after)s::bigint)
             and d.handler <= (select handler from open)
             and d.due_at is null
         order by d.handler, d.id
@@ -72,7 +72,7 @@ with terms as materialized (
             and d.unknown_at is null
             and (d.due_at is null or d.due_at <= (select t.now from terms as t))
             and ((select t.reads from terms as t) is null or (
-                select m.topic || ' ' || m.version = any((select t.reads from terms as t)::text[]) from outbox.message as m where m.id = d.message_id
+                select m.topic || ' ' || m.version = any(%(reads)s::text[]) from outbox.message as m where m.id = d.message_id
             )) as ready
         from outbox.delivery as d
         where d.handler = %(handler)s
@@ -96,7 +96,7 @@ with terms as materialized (
     limit (select t.most from terms as t)
 ), locked as (
     insert into outbox.key_lease as k (handler, key, token, until)
-    select o.handler, c.key, %(token)s, (select t.now from terms as t) + %(lease)s::interval
+    select o.handler, c.key, %(token)s, coalesce(%(now)s::timestamptz, now()) + %(lease)s::interval
     from open as o cross join chosen as c
     order by c.key
     on conflict on constraint key_lease_pk do update
